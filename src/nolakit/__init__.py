@@ -1,0 +1,43 @@
+"""Fine-tuning whose result is a seed and a few hundred numbers.
+
+Importing nolakit registers its methods with PEFT: at once where PEFT is imported already, else as soon as it
+is. The import itself loads neither torch nor transformers; the names below are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from nolakit.hook import register_with_peft
+
+if TYPE_CHECKING:
+    from nolakit import basis, methods
+    from nolakit.adapter.expand import expand
+    from nolakit.adapter.inspect import inspect
+    from nolakit.adapter.lora import export_lora
+    from nolakit.tuner.config import NolaConfig
+    from nolakit.tuner.model import ComputedLoraModel
+
+__version__ = version("nolakit")
+__all__ = ["ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "methods"]
+
+_LAZY = {
+    "NolaConfig": "nolakit.tuner.config",
+    "ComputedLoraModel": "nolakit.tuner.model",
+    "expand": "nolakit.adapter.expand",
+    "inspect": "nolakit.adapter.inspect",
+    "export_lora": "nolakit.adapter.lora",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if name in ("basis", "methods"):
+        return import_module(f"nolakit.{name}")
+    raise AttributeError(f"module 'nolakit' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+register_with_peft()

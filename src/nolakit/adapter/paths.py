@@ -1,0 +1,25 @@
+"""Canonical module paths: one name for a module however the model around it is wrapped.
+
+The rule is normative (`docs/format.md`, section 4): drop the parts that wrappers add, then drop the base
+model's prefix, which models with a head have and models without do not.
+"""
+
+from __future__ import annotations
+
+WRAPPER_PARTS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+FILE_PREFIX = "base_model.model."
+
+
+def canonical_path(path: str, base_prefix: str) -> str:
+    """`model.layers.0.mlp.up_proj` -> `layers.0.mlp.up_proj` for base_prefix `model`.
+
+    Args:
+        path: a module path relative to the base model, or one in an adapter file.
+        base_prefix: the name under which the model with a head holds the model without; "" for none.
+    """
+    parts = path.removeprefix(FILE_PREFIX).split(".")
+    while parts and parts[0] in WRAPPER_PARTS:
+        parts = parts[1:]
+    parts = [part for part in parts if part not in WRAPPER_PARTS - {"module"}]
+    bare = ".".join(parts)
+    return bare.removeprefix(base_prefix + ".") if base_prefix else bare

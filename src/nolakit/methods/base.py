@@ -1,0 +1,63 @@
+"""What every method is: two LoRA factors that are functions of a few trained numbers.
+
+    W' = W + scaling * lora_B(theta_B) lora_A(theta_A),  lora_A (rank, in), lora_B (out, rank)
+
+A method says how many numbers a factor has and how to compute the factor from them. Training, merging,
+files and exports are written once, on top of this. Nothing here imports peft or transformers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, Literal
+
+import torch
+
+Role = Literal["lora_A", "lora_B"]
+ROLES: tuple[Role, ...] = ("lora_A", "lora_B")
+
+
+@dataclass(frozen=True)
+class FactorShape:
+    """Where a factor sits and what shape it has.
+
+    path: canonical module path (`docs/format.md`, section 4).
+    dims: `(rank, in)` or `(out, rank)`, with a convolution's kernel behind: `(rank, in, height, width)`.
+    """
+
+    role: Role
+    path: str
+    dims: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Entries of the factor."""
+        return prod(self.dims)
+
+    @property
+    def fan_in(self) -> int:
+        """Inputs that one output sums over."""
+        return prod(self.dims[1:])
+
+
+class Method(ABC):
+    """A parametrisation of LoRA's factors."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Method:
+        """The method as an `adapter_config.json`, or a configuration's `to_dict()`, describes it."""
+
+    @abstractmethod
+    def count(self, role: Role) -> int:
+        """Trained numbers of one factor."""
+
+    @abstractmethod
+    def factor(self, coefficients: torch.Tensor, shape: FactorShape) -> torch.Tensor:
+        """The factor, of shape `shape.dims`, in float32 (float64 where the coefficients are float64);
+        differentiable in the coefficients."""

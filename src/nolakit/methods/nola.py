@@ -1,0 +1,59 @@
+"""NOLA: LoRA's factors as linear combinations of frozen random matrices that a seed regenerates.
+
+    lora_A = A0 + 1 / sqrt(k) sum_{i<k} alpha_i A_i      A_i (rank, in),  entries U(-1, 1) in 256 steps
+    lora_B =      1 / sqrt(l) sum_{j<l} beta_j  B_j      B_j (out, rank), entries U(-1, 1) in 256 steps
+    A0 = U(-1/sqrt(in), 1/sqrt(in)), each module's own
+
+Trained: k + l numbers a module, zero at the start, so that the update is exactly zero at step 0. Only they
+and the seed are stored. Source: Koohpayegani et al., ICLR 2024, arXiv 2310.02556; A0, the zero start and
+1 / sqrt(k) are those of the official LLaMA code, which the published language results come from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nolakit.basis import combine, stream_number
+from nolakit.methods.base import FactorShape, Method, Role
+
+
+@dataclass(frozen=True)
+class Nola(Method):
+    """NOLA's settings: see the module's equation, with k = num_basis_a and l = num_basis_b."""
+
+    name = "nola"
+
+    seed: int
+    num_basis_a: int
+    num_basis_b: int
+    share_basis: bool
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Nola:
+        return cls(
+            seed=config["seed"],
+            num_basis_a=config.get("num_basis_a") or config["num_basis"],
+            num_basis_b=config.get("num_basis_b") or config["num_basis"],
+            share_basis=config["share_basis"],
+        )
+
+    def count(self, role: Role) -> int:
+        return self.num_basis_a if role == "lora_A" else self.num_basis_b
+
+    def factor(self, coefficients: torch.Tensor, shape: FactorShape) -> torch.Tensor:
+        stream = stream_number(shape.role, None if self.share_basis else shape.path)
+        combined = combine(coefficients, seed=self.seed, stream=stream, size=shape.size)
+        if shape.role == "lora_A":
+            combined = combined + self.offset(shape, coefficients.device)
+        return combined.view(shape.dims)
+
+    def offset(self, shape: FactorShape, device: torch.device) -> torch.Tensor:
+        """A0, float32, flattened: one basis vector of the module's own stream over sqrt(in).
+        # shape: (rank * in,)"""
+        bound = torch.full((1,), 1 / math.sqrt(shape.fan_in), dtype=torch.float32, device=device)
+        return combine(bound, seed=self.seed, stream=stream_number("lora_A0", shape.path), size=shape.size)

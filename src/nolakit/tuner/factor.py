@@ -1,0 +1,67 @@
+"""Modules that stand where a LoRA layer holds lora_A and lora_B, with a computed `weight`.
+
+    y = x weight^T,  weight = method.factor(coefficients)
+
+They hold nothing but the coefficients: no basis, no copy of the weight. The weight is in the dtype of the
+coefficients and on their device; it is summed in float32 at least.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nolakit.methods.base import FactorShape, Method
+
+
+class LinearFactor(nn.Module):
+    """In place of the `nn.Linear` of a LoRA layer. # shape: (*batch, in) -> (*batch, out)"""
+
+    bias = None  # PEFT reads it
+
+    def __init__(self, method: Method, shape: FactorShape, like: nn.Parameter) -> None:
+        """Coefficients at zero, with the device, dtype and requires_grad of `like`."""
+        super().__init__()
+        self.method = method
+        self.shape = shape
+        self.out_features, self.in_features = shape.dims[0], prod(shape.dims[1:])
+        zeros = torch.zeros(method.count(shape.role), device=like.device, dtype=like.dtype)
+        self.coefficients = nn.Parameter(zeros, requires_grad=like.requires_grad)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The factor, differentiable in the coefficients. # shape: shape.dims"""
+        return self.method.factor(self.coefficients, self.shape).to(self.coefficients.dtype)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight)
+
+    def randomize(self) -> None:
+        """Draw the coefficients so that the factor's entries have about the spread of LoRA's own
+        initialisation, 1 / sqrt(fan_in), from torch's global generator."""
+        nn.init.normal_(self.coefficients, std=self.in_features**-0.5)
+
+    def extra_repr(self) -> str:
+        return f"{type(self.method).name}, {self.shape.role}{self.shape.dims}, path={self.shape.path!r}"
+
+
+class ConvFactor(LinearFactor):
+    """In place of the `nn.Conv2d` of a LoRA layer: the same weight, applied as that convolution was."""
+
+    def __init__(self, method: Method, shape: FactorShape, like: nn.Conv2d) -> None:
+        super().__init__(method, shape, like.weight)
+        self.stride, self.padding, self.dilation = like.stride, like.padding, like.dilation
+        self.groups, self.kernel_size = like.groups, like.kernel_size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, self.weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+
+def factor_like(original: nn.Linear | nn.Conv2d, method: Method, shape: FactorShape) -> LinearFactor:
+    """The computed factor that takes the place of `original`."""
+    if isinstance(original, nn.Conv2d):
+        return ConvFactor(method, shape, original)
+    return LinearFactor(method, shape, original.weight)

@@ -1,0 +1,214 @@
+"""PEFT's LoraModel with computed factors.
+
+PEFT builds its own LoRA layer for whatever it finds (a Linear, GPT-2's Conv1D, a quantised layer of any
+kind), and then this model puts computed factors in the place of the two modules inside. All that PEFT does
+with `lora_A` and `lora_B` afterwards reads their `weight`, so merging, mixed batches, hotswapping and the
+rest are PEFT's own code. ARCHITECTURE.md says what else was tried.
+
+`_create_and_replace` is private to PEFT; tried on 0.20.0 to 0.21.2.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+
+import torch
+from peft import LoraConfig, LoraModel
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from nolakit.adapter.fingerprint import check_fingerprint, fingerprint
+from nolakit.adapter.paths import FILE_PREFIX, canonical_path
+from nolakit.errors import UnsupportedError
+from nolakit.methods.base import ROLES, FactorShape
+from nolakit.tuner.config import ComputedLoraConfig
+from nolakit.tuner.factor import LinearFactor, factor_like
+
+PARAMETER_MARK = ".lora_"
+
+# Layers that PEFT would give LoRA factors that this model cannot compute.
+UNSUPPORTED_LAYERS = (nn.Embedding, nn.Conv1d, nn.Conv3d, nn.MultiheadAttention)
+
+
+class ComputedLoraModel(LoraModel):
+    """The tuner model behind every configuration of nolakit; made by `peft.get_peft_model`."""
+
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args, **kwargs) -> None:
+        config = self.peft_config[adapter_name]
+        if not isinstance(config, ComputedLoraConfig):
+            return super().inject_adapter(model, adapter_name, *args, **kwargs)
+        self._refuse_unsupported_layers(model, config)
+        config.base_model_prefix = base_model_prefix(model)
+        every_linear = config.target_modules == "all-linear"
+        with _quiet_rng():
+            super().inject_adapter(model, adapter_name, *args, **kwargs)
+        layers = self._adapted_layers(adapter_name)
+        if not config.init_weights:
+            for layer in layers.values():
+                for role in ROLES:
+                    getattr(layer, role)[adapter_name].randomize()
+        if every_linear:
+            config.target_modules = short_names(set(layers), base_layer_paths(model, config.base_model_prefix))
+        record_base(config, {path: layer.get_base_layer() for path, layer in layers.items()})
+
+    def _create_and_replace(self, lora_config, adapter_name, target, target_name, parent, current_key, **kwargs):
+        super()._create_and_replace(
+            lora_config, adapter_name, target, target_name, parent, current_key=current_key, **kwargs
+        )
+        if isinstance(lora_config, ComputedLoraConfig):
+            layer = parent.get_submodule(target_name)
+            path = canonical_path(current_key, lora_config.base_model_prefix)
+            compute_factors(layer, adapter_name, lora_config, path)
+
+    def add_weighted_adapter(self, adapters, weights, adapter_name, *args, **kwargs) -> None:
+        """A weighted combination of adapters, as plain LoRA on their expanded factors.
+
+        A combination of computed factors has no coefficients of its own, so the new adapter is an ordinary
+        LoRA adapter: `cat` and `svd` of full rank are exact, and it is saved as LoRA is. The arguments are
+        `peft.LoraModel.add_weighted_adapter`'s.
+        """
+        first = self.peft_config[adapters[0]] if adapters and adapters[0] in self.peft_config else None
+        if not isinstance(first, ComputedLoraConfig):
+            return super().add_weighted_adapter(adapters, weights, adapter_name, *args, **kwargs)
+        self.peft_config[adapters[0]] = plain_lora_config(first)  # PEFT derives the new adapter's from it
+        try:
+            return super().add_weighted_adapter(adapters, weights, adapter_name, *args, **kwargs)
+        finally:
+            self.peft_config[adapters[0]] = first
+
+    def _adapted_layers(self, adapter_name: str) -> dict[str, LoraLayer]:
+        """The LoRA layers that hold computed factors of an adapter, by canonical path.
+
+        Raises:
+            UnsupportedError: two modules have one canonical path, and would share their random numbers.
+        """
+        layers: dict[str, LoraLayer] = {}
+        for key, module in self.model.named_modules():
+            if isinstance(module, LoraLayer) and adapter_name in module.lora_A:
+                path = module.lora_A[adapter_name].shape.path
+                if path in layers:
+                    raise UnsupportedError(
+                        f"found a second module with the canonical path {path!r}, at {key!r}; rename one of the two"
+                    )
+                layers[path] = module
+        return layers
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
+        """As PEFT does, after giving the keys of a file the base model's prefix or taking it from them: a file
+        made over a model with a head loads over one without, and the other way round."""
+        if isinstance(config, ComputedLoraConfig):
+            state_dict = {_aligned(key, model): value for key, value in state_dict.items()}
+        return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
+
+    def _refuse_unsupported_layers(self, model: nn.Module, config: ComputedLoraConfig) -> None:
+        """Before anything is changed, so that a refused model stays as it was."""
+        if config.target_modules in (None, "all-linear"):
+            return
+        for key, module in model.named_modules():
+            base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+            if isinstance(base, UNSUPPORTED_LAYERS) and self._check_target_module_exists(config, key):
+                raise UnsupportedError(
+                    f"found a target module {key!r} of type {type(base).__name__}; {config.method_name!r} "
+                    "adapts Linear, Conv1D of GPT-2 and Conv2d layers, and quantised Linear layers; "
+                    "name other target_modules, or put it in modules_to_save or trainable_token_indices"
+                )
+
+
+def record_base(config: ComputedLoraConfig, layers: dict[str, nn.Module]) -> None:
+    """Write the base's fingerprint into the configuration, or check the one it was loaded with.
+
+    Raises:
+        BaseMismatchError: the adapter was made for another base.
+    """
+    if config.base_fingerprint is not None and not config.fingerprint_recorded:
+        check_fingerprint(config.base_fingerprint, layers)
+    else:
+        config.base_fingerprint = fingerprint(layers)
+        config.fingerprint_recorded = True  # this very object may be used again, on another base
+
+
+def compute_factors(layer: nn.Module, adapter_name: str, config: ComputedLoraConfig, path: str) -> None:
+    """Put computed factors in the place of the two modules of one adapter in a LoRA layer.
+
+    Raises:
+        UnsupportedError: a layer whose LoRA factors are not two Linear or Conv2d modules.
+    """
+    method = config.method()
+    for role in ROLES:
+        factors = getattr(layer, role, {})
+        original = factors[adapter_name] if adapter_name in factors else None
+        if isinstance(original, LinearFactor):
+            continue
+        if not isinstance(original, nn.Linear | nn.Conv2d):
+            raise UnsupportedError(
+                f"found a {type(layer).__module__}.{type(layer).__name__} at {path!r}, whose LoRA factors are not "
+                "Linear or Conv2d modules; name other target_modules"
+            )
+        if getattr(layer.get_base_layer(), "_hf_tp_plan", None) is not None:
+            raise UnsupportedError(f"found a tensor-parallel layer at {path!r}; load the base without tp_plan")
+        shape = FactorShape(role, path, tuple(original.weight.shape))
+        factors[adapter_name] = factor_like(original, method, shape)
+
+
+def base_model_prefix(model: nn.Module) -> str:
+    """The name under which a transformers model with a head holds its headless model, or ""."""
+    prefix = getattr(model, "base_model_prefix", "")
+    return prefix if isinstance(prefix, str) and prefix and hasattr(model, prefix) else ""
+
+
+def base_layer_paths(model: nn.Module, prefix: str) -> set[str]:
+    """Canonical paths of all modules of the base model, those inside LoRA layers left out."""
+    inside = [key + "." for key, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+    return {
+        canonical_path(key, prefix)
+        for key, _ in model.named_modules()
+        if key and not key.startswith(tuple(inside))
+    }
+
+
+def short_names(targets: set[str], paths: set[str]) -> set[str]:
+    """The last parts of the target paths where those match no other module, else the paths themselves."""
+    last_parts = {path.rpartition(".")[2] for path in targets}
+    matched = {path for path in paths if path.rpartition(".")[2] in last_parts}
+    return last_parts if matched == targets else targets
+
+
+def _aligned(key: str, model: nn.Module) -> str:
+    """The key of a file with the base model's prefix added or taken away, where only that names a module."""
+    path, mark, tail = key.removeprefix(FILE_PREFIX).partition(PARAMETER_MARK)
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    prefix = getattr(base, "base_model_prefix", "") + "."
+    for candidate in (path, prefix + path, path.removeprefix(prefix)):
+        if mark and _has_module(base, candidate):
+            return FILE_PREFIX + candidate + mark + tail
+    return key
+
+
+def _has_module(model: nn.Module, path: str) -> bool:
+    try:
+        model.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:
+    """The LoraConfig of the same rank, scaling and targets, for the expanded factors."""
+    kept = {option.name: getattr(config, option.name) for option in fields(LoraConfig) if option.init}
+    kept.pop("peft_type", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when the adapter was made
+        return LoraConfig(**kept)
+
+
+@contextmanager
+def _quiet_rng() -> Iterator[None]:
+    """torch's generators as they were, whatever PEFT draws for the modules that are replaced."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
+        yield

@@ -1,0 +1,37 @@
+"""Members of PEFT's closed enum for methods that PEFT does not know, and its private hotswap table.
+
+`peft.PeftType` admits no new member, yet `register_peft_method` demands one; a plain string fails in
+transformers, which reads `peft_type.value`. So a member is added the way the enum module adds its own.
+Tried on PEFT 0.20.0 to 0.21.2. `tests/tuner/test_registration.py` fails if any of it moves.
+"""
+
+from __future__ import annotations
+
+from peft import PeftType
+from peft.utils import hotswap
+
+from nolakit.methods import peft_type
+
+# What must be equal for one adapter's coefficients to be poured into another's modules.
+HOTSWAP_KEYS = [
+    "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern",
+    "seed", "share_basis", "num_basis", "num_basis_a", "num_basis_b",
+]  # fmt: skip
+
+
+def peft_type_member(name: str) -> PeftType:
+    """The PeftType member of the method called `name`, added if it is not there yet."""
+    value = peft_type(name)
+    if value in PeftType.__members__:
+        return PeftType[value]
+    member = str.__new__(PeftType, value)
+    member._name_ = value
+    member._value_ = value
+    member.__objclass__ = PeftType
+    member._sort_order_ = len(PeftType.__members__)
+    PeftType._member_map_[value] = member
+    PeftType._member_names_.append(value)
+    PeftType._value2member_map_[value] = member
+    type.__setattr__(PeftType, value, member)
+    hotswap.CONFIG_KEYS_TO_CHECK[member] = HOTSWAP_KEYS
+    return member
