@@ -46,3 +46,7 @@ class ModelError(NolakitError, ValueError):
 
 class TargetError(NolakitError, ValueError):
     """Target modules that the base model does not have."""
+
+
+class OutputExistsError(NolakitError, FileExistsError):
+    """An output that is there already and may not be overwritten."""

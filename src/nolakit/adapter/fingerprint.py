@@ -1,6 +1,6 @@
 """What a base model looked like, small enough to store, to catch an adapter on another base.
 
-    structure = first 16 hex digits of SHA-256 over the sorted lines "path in out"
+    structure = first 16 hex digits of SHA-256 over the sorted lines "path lora_A-dims lora_B-dims"
     sketch    = 8 evenly spaced values of up to 4 adapted weights, rounded to 4 significant digits
 
 The structure must be equal. The sketch is compared with a tolerance, because the same base may come in
@@ -23,45 +23,54 @@ from nolakit.errors import BaseMismatchError
 SKETCHED_WEIGHTS = 4
 SKETCHED_VALUES = 8
 TOLERANCE = 0.3  # relative distance; rounding to 4 bits stays below 0.15, another model is near 1.4
+REMEDY = "Load the base it was trained on, or set base_fingerprint=None in its configuration to try anyway"
+
+Dims = Mapping[str, Mapping[str, tuple[int, ...]]]  # path -> role -> dims
 
 
-def fingerprint(layers: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Fingerprint of the adapted layers of a base model.
+def structure_of(dims: Dims) -> str:
+    """Hash of the adapted modules' paths and factor shapes."""
+    lines = [
+        f"{path} {_dims(roles['lora_A'])} {_dims(roles['lora_B'])}" for path, roles in sorted(dims.items())
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def fingerprint(dims: Dims, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Fingerprint of a base model under an adapter.
 
     Args:
-        layers: the base's own layers by canonical path.
+        dims: shapes of the adapter's factors, by canonical path and role.
+        layers: the base's own layers, by canonical path.
     """
-    lines = [f"{path} {_features(layer)}" for path, layer in sorted(layers.items())]
-    structure = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     paths = [path for path in sorted(layers) if _readable(getattr(layers[path], "weight", None))]
     step = max(1, len(paths) // SKETCHED_WEIGHTS)
     chosen = paths[::step][:SKETCHED_WEIGHTS]
     return {
-        "modules": len(layers),
-        "structure": structure,
+        "modules": len(dims),
+        "structure": structure_of(dims),
         "sketch": {path: " ".join(map(str, _sample(layers[path].weight))) for path in chosen},
     }
 
 
-def check_fingerprint(expected: Mapping[str, Any], layers: Mapping[str, nn.Module]) -> None:
+def check_fingerprint(expected: Mapping[str, Any], dims: Dims, layers: Mapping[str, nn.Module]) -> None:
     """Compare a stored fingerprint with the base that an adapter is being attached to.
 
     Raises:
         BaseMismatchError: other modules, other shapes, or weights that are another model's.
     """
-    found = fingerprint(layers)
-    if expected["structure"] != found["structure"]:
+    found = structure_of(dims)
+    if expected["structure"] != found:
         raise BaseMismatchError(
-            f"found a base with {found['modules']} adapted modules of structure {found['structure']}; the adapter "
-            f"was made for {expected['modules']} of structure {expected['structure']}: module names or shapes "
-            "differ. Load the base it was trained on, or set base_fingerprint=None in its configuration to try anyway"
+            f"found a base with {len(dims)} adapted modules of structure {found}; the adapter was made for "
+            f"{expected['modules']} of structure {expected['structure']}: module names, shapes or ranks differ. "
+            + REMEDY
         )
     distance = sketch_distance(expected["sketch"], layers)
     if distance > TOLERANCE:
         raise BaseMismatchError(
             f"found a base of the right shape whose weights are {distance:.2f} away (relative) from those the "
-            f"adapter was trained on; at most {TOLERANCE} is rounding. Load the base it was trained on, or set "
-            "base_fingerprint=None in its configuration to try anyway"
+            f"adapter was trained on; at most {TOLERANCE} is rounding. {REMEDY}"
         )
 
 
@@ -77,11 +86,8 @@ def sketch_distance(sketch: Mapping[str, str], layers: Mapping[str, nn.Module]) 
     return math.sqrt(difference / norm) if norm else 0.0
 
 
-def _features(layer: nn.Module) -> str:
-    for names in (("in_features", "out_features"), ("in_channels", "out_channels"), ("nx", "nf")):
-        if all(hasattr(layer, name) for name in names):
-            return " ".join(str(getattr(layer, name)) for name in names)
-    return " ".join(map(str, getattr(layer, "weight").shape))
+def _dims(dims: tuple[int, ...]) -> str:
+    return "x".join(map(str, dims))
 
 
 def _readable(weight: Any) -> bool:

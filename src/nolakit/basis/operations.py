@@ -69,6 +69,24 @@ def project(grad: torch.Tensor, *, num_basis: int, seed: int, stream: int) -> to
     return out.reshape(*grad.shape[:-1], num_basis)
 
 
+def vector(
+    size: int, *, seed: int, stream: int, bound: float = 1.0, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """One frozen random vector, the first of its stream: bound * U(-1, 1) in 256 steps.
+
+    Args:
+        bound: rounded to float32 before the product, which is rounded to float32 once.
+
+    Returns:
+        float32. # shape: (size,)
+
+    Raises:
+        BasisError: as `combine`.
+    """
+    factor = torch.full((1,), bound, dtype=torch.float32, device=device)
+    return combine(factor, seed=seed, stream=stream, size=size)
+
+
 @torch.library.custom_op("nolakit::combine", mutates_args=())
 def _combine(coefficients: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
     return backend_for(coefficients).combine(coefficients, seed % UINT64, stream % UINT64, size)

@@ -12,9 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 Role = Literal["lora_A", "lora_B"]
 ROLES: tuple[Role, ...] = ("lora_A", "lora_B")

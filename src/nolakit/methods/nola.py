@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from nolakit.basis import combine, stream_number
+from nolakit import basis
 from nolakit.methods.base import FactorShape, Method, Role
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,15 @@ class Nola(Method):
         return self.num_basis_a if role == "lora_A" else self.num_basis_b
 
     def factor(self, coefficients: torch.Tensor, shape: FactorShape) -> torch.Tensor:
-        stream = stream_number(shape.role, None if self.share_basis else shape.path)
-        combined = combine(coefficients, seed=self.seed, stream=stream, size=shape.size)
+        stream = basis.stream_number(shape.role, None if self.share_basis else shape.path)
+        combined = basis.combine(coefficients, seed=self.seed, stream=stream, size=shape.size)
         if shape.role == "lora_A":
             combined = combined + self.offset(shape, coefficients.device)
         return combined.view(shape.dims)
 
     def offset(self, shape: FactorShape, device: torch.device) -> torch.Tensor:
-        """A0, float32, flattened: one basis vector of the module's own stream over sqrt(in).
+        """A0, flattened: the first vector of the module's own stream over sqrt(in), float32.
         # shape: (rank * in,)"""
-        bound = torch.full((1,), 1 / math.sqrt(shape.fan_in), dtype=torch.float32, device=device)
-        return combine(bound, seed=self.seed, stream=stream_number("lora_A0", shape.path), size=shape.size)
+        stream = basis.stream_number("lora_A0", shape.path)
+        bound = 1 / math.sqrt(shape.fan_in)
+        return basis.vector(shape.size, seed=self.seed, stream=stream, bound=bound, device=device)

@@ -42,6 +42,8 @@ class ComputedLoraConfig(LoraConfig):
             base.
         base_model_prefix: written when the adapter is attached: the name under which the base model holds
             its headless model ("model", "bert"; "" for none). Module paths are stored without it.
+        module_shapes: written when the adapter is attached: the factors' shapes, so that a saved adapter
+            expands without its base.
         base_fingerprint: written when the adapter is attached: what the base looked like. Checked when the
             adapter is loaded; None checks nothing.
 
@@ -51,7 +53,10 @@ class ComputedLoraConfig(LoraConfig):
     """
 
     init_weights: bool = field(default=True, metadata={"help": "False draws the coefficients at random"})
-    base_model_prefix: str = field(default="", metadata={"help": "Prefix that module paths are stored without"})
+    base_model_prefix: str = field(
+        default="", metadata={"help": "Prefix that module paths are stored without"}
+    )
+    module_shapes: dict | None = field(default=None, metadata={"help": "Shapes of the adapter's factors"})
     base_fingerprint: dict | None = field(default=None, metadata={"help": "What the base model looked like"})
 
     method_name: ClassVar[str] = ""  # set by each method's configuration
@@ -67,7 +72,10 @@ class ComputedLoraConfig(LoraConfig):
                     f"found {option.name}={getattr(self, option.name)!r}, which cannot hold for "
                     f"{self.method_name!r}: {reason}; leave it at {default_of(option)!r} or use LoraConfig"
                 )
-        for name, value in [("r", self.r), *(("rank_pattern", rank) for rank in (self.rank_pattern or {}).values())]:
+        for name, value in [
+            ("r", self.r),
+            *(("rank_pattern", rank) for rank in (self.rank_pattern or {}).values()),
+        ]:
             check_positive_integer(name, value)
         super().__post_init__()
         self.peft_type = peft_type_member(self.method_name)
@@ -82,7 +90,7 @@ class ComputedLoraConfig(LoraConfig):
         values = super().to_dict()
         for option in refused_options():
             values.pop(option.name, None)
-        return values
+        return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
 
     def trained_per_module(self) -> int:
         """Trained numbers that one targeted module adds."""

@@ -21,8 +21,9 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from nolakit.adapter.fingerprint import check_fingerprint, fingerprint
+from nolakit.adapter.fingerprint import Dims, check_fingerprint, fingerprint
 from nolakit.adapter.paths import FILE_PREFIX, canonical_path
+from nolakit.adapter.shapes import compact_shapes
 from nolakit.errors import UnsupportedError
 from nolakit.methods.base import ROLES, FactorShape
 from nolakit.tuner.config import ComputedLoraConfig
@@ -52,10 +53,19 @@ class ComputedLoraModel(LoraModel):
                 for role in ROLES:
                     getattr(layer, role)[adapter_name].randomize()
         if every_linear:
-            config.target_modules = short_names(set(layers), base_layer_paths(model, config.base_model_prefix))
-        record_base(config, {path: layer.get_base_layer() for path, layer in layers.items()})
+            config.target_modules = short_names(
+                set(layers), base_layer_paths(model, config.base_model_prefix)
+            )
+        dims = {
+            path: {role: getattr(layer, role)[adapter_name].shape.dims for role in ROLES}
+            for path, layer in layers.items()
+        }
+        config.module_shapes = compact_shapes(dims)
+        record_base(config, dims, {path: layer.get_base_layer() for path, layer in layers.items()})
 
-    def _create_and_replace(self, lora_config, adapter_name, target, target_name, parent, current_key, **kwargs):
+    def _create_and_replace(
+        self, lora_config, adapter_name, target, target_name, parent, current_key, **kwargs
+    ):
         super()._create_and_replace(
             lora_config, adapter_name, target, target_name, parent, current_key=current_key, **kwargs
         )
@@ -119,16 +129,16 @@ class ComputedLoraModel(LoraModel):
                 )
 
 
-def record_base(config: ComputedLoraConfig, layers: dict[str, nn.Module]) -> None:
+def record_base(config: ComputedLoraConfig, dims: Dims, layers: dict[str, nn.Module]) -> None:
     """Write the base's fingerprint into the configuration, or check the one it was loaded with.
 
     Raises:
         BaseMismatchError: the adapter was made for another base.
     """
     if config.base_fingerprint is not None and not config.fingerprint_recorded:
-        check_fingerprint(config.base_fingerprint, layers)
+        check_fingerprint(config.base_fingerprint, dims, layers)
     else:
-        config.base_fingerprint = fingerprint(layers)
+        config.base_fingerprint = fingerprint(dims, layers)
         config.fingerprint_recorded = True  # this very object may be used again, on another base
 
 
@@ -150,7 +160,9 @@ def compute_factors(layer: nn.Module, adapter_name: str, config: ComputedLoraCon
                 "Linear or Conv2d modules; name other target_modules"
             )
         if getattr(layer.get_base_layer(), "_hf_tp_plan", None) is not None:
-            raise UnsupportedError(f"found a tensor-parallel layer at {path!r}; load the base without tp_plan")
+            raise UnsupportedError(
+                f"found a tensor-parallel layer at {path!r}; load the base without tp_plan"
+            )
         shape = FactorShape(role, path, tuple(original.weight.shape))
         factors[adapter_name] = factor_like(original, method, shape)
 
