@@ -16,14 +16,14 @@ from nolakit.tuner.peft_type import peft_type_member
 
 # LoRA's options that mean the same where the factors are computed. Any other, those that a later PEFT
 # adds included, must keep its default.
-KEPT_OPTIONS = frozenset(
-    "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode "
-    "r target_modules exclude_modules lora_alpha lora_dropout fan_in_fan_out bias use_rslora modules_to_save "
-    "layers_to_transform layers_pattern rank_pattern alpha_pattern trainable_token_indices "
-    "layer_replication ensure_weight_tying".split()
-)
+KEPT_OPTIONS = {
+    "task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
+    "inference_mode", "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout",
+    "fan_in_fan_out", "bias", "use_rslora", "modules_to_save", "layers_to_transform", "layers_pattern",
+    "rank_pattern", "alpha_pattern", "trainable_token_indices", "layer_replication", "ensure_weight_tying",
+}  # fmt: skip
 REFUSED_OPTIONS = {
-    "init_lora_weights": "the factors are computed from coefficients; init_weights=False draws those at random",
+    "init_lora_weights": "the factors are computed; init_weights=False draws their coefficients at random",
     "use_dora": "DoRA's magnitude is a trained vector of the size of rank one",
     "lora_bias": "a bias on lora_B is not part of the method",
     "target_parameters": "only modules can be targeted",
@@ -60,7 +60,7 @@ class ComputedLoraConfig(LoraConfig):
     base_fingerprint: dict | None = field(default=None, metadata={"help": "What the base model looked like"})
 
     method_name: ClassVar[str] = ""  # set by each method's configuration
-    fingerprint_recorded: ClassVar[bool] = False  # True on an object whose fingerprint is not from a file
+    fingerprint_recorded = False  # no field; True on an object whose fingerprint is not from a file
 
     def __post_init__(self) -> None:
         if self.init_lora_weights is False:  # PEFT's name for the same wish
@@ -86,7 +86,7 @@ class ComputedLoraConfig(LoraConfig):
         return method_class(self.method_name).from_config(dataclasses.asdict(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as it is written to `adapter_config.json`, without the options that cannot hold."""
+        """The configuration as `adapter_config.json` holds it: without the options that cannot hold."""
         values = super().to_dict()
         for option in refused_options():
             values.pop(option.name, None)

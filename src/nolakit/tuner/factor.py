@@ -22,7 +22,7 @@ class LinearFactor(nn.Module):
 
     bias = None  # PEFT reads it
 
-    def __init__(self, method: Method, shape: FactorShape, like: nn.Parameter) -> None:
+    def __init__(self, method: Method, shape: FactorShape, like: torch.Tensor) -> None:
         """Coefficients at zero, with the device, dtype and requires_grad of `like`."""
         super().__init__()
         self.method = method

@@ -53,9 +53,8 @@ class ComputedLoraModel(LoraModel):
                 for role in ROLES:
                     getattr(layer, role)[adapter_name].randomize()
         if every_linear:
-            config.target_modules = short_names(
-                set(layers), base_layer_paths(model, config.base_model_prefix)
-            )
+            paths = base_layer_paths(model, config.base_model_prefix)
+            config.target_modules = short_names(set(layers), paths)  # pyright: ignore[reportAttributeAccessIssue] - PEFT keeps a set here
         dims = {
             path: {role: getattr(layer, role)[adapter_name].shape.dims for role in ROLES}
             for path, layer in layers.items()
@@ -98,19 +97,22 @@ class ComputedLoraModel(LoraModel):
         """
         layers: dict[str, LoraLayer] = {}
         for key, module in self.model.named_modules():
-            if isinstance(module, LoraLayer) and adapter_name in module.lora_A:
-                path = module.lora_A[adapter_name].shape.path
+            factors = module.lora_A if isinstance(module, LoraLayer) else {}
+            factor = factors[adapter_name] if adapter_name in factors else None  # noqa: SIM401 - ModuleDict
+            if isinstance(factor, LinearFactor):
+                path = factor.shape.path
                 if path in layers:
                     raise UnsupportedError(
-                        f"found a second module with the canonical path {path!r}, at {key!r}; rename one of the two"
+                        f"found a second module with the canonical path {path!r}, at {key!r}; "
+                        "rename one of the two"
                     )
                 layers[path] = module
         return layers
 
     @classmethod
     def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
-        """As PEFT does, after giving the keys of a file the base model's prefix or taking it from them: a file
-        made over a model with a head loads over one without, and the other way round."""
+        """As PEFT does, after giving the keys of a file the base model's prefix or taking it from them:
+        a file made over a model with a head loads over one without, and the other way round."""
         if isinstance(config, ComputedLoraConfig):
             state_dict = {_aligned(key, model): value for key, value in state_dict.items()}
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
@@ -142,7 +144,7 @@ def record_base(config: ComputedLoraConfig, dims: Dims, layers: dict[str, nn.Mod
         config.fingerprint_recorded = True  # this very object may be used again, on another base
 
 
-def compute_factors(layer: nn.Module, adapter_name: str, config: ComputedLoraConfig, path: str) -> None:
+def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraConfig, path: str) -> None:
     """Put computed factors in the place of the two modules of one adapter in a LoRA layer.
 
     Raises:
@@ -151,13 +153,13 @@ def compute_factors(layer: nn.Module, adapter_name: str, config: ComputedLoraCon
     method = config.method()
     for role in ROLES:
         factors = getattr(layer, role, {})
-        original = factors[adapter_name] if adapter_name in factors else None
+        original = factors[adapter_name] if adapter_name in factors else None  # noqa: SIM401 - ModuleDict
         if isinstance(original, LinearFactor):
             continue
         if not isinstance(original, nn.Linear | nn.Conv2d):
             raise UnsupportedError(
-                f"found a {type(layer).__module__}.{type(layer).__name__} at {path!r}, whose LoRA factors are not "
-                "Linear or Conv2d modules; name other target_modules"
+                f"found a {type(layer).__module__}.{type(layer).__name__} at {path!r}, whose LoRA factors "
+                "are not Linear or Conv2d modules; name other target_modules"
             )
         if getattr(layer.get_base_layer(), "_hf_tp_plan", None) is not None:
             raise UnsupportedError(
@@ -193,7 +195,7 @@ def short_names(targets: set[str], paths: set[str]) -> set[str]:
 def _aligned(key: str, model: nn.Module) -> str:
     """The key of a file with the base model's prefix added or taken away, where only that names a module."""
     path, mark, tail = key.removeprefix(FILE_PREFIX).partition(PARAMETER_MARK)
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = getattr(model, "get_base_model", lambda: model)()
     prefix = getattr(base, "base_model_prefix", "") + "."
     for candidate in (path, prefix + path, path.removeprefix(prefix)):
         if mark and _has_module(base, candidate):

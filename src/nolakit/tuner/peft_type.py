@@ -25,10 +25,8 @@ def peft_type_member(name: str) -> PeftType:
     if value in PeftType.__members__:
         return PeftType[value]
     member = str.__new__(PeftType, value)
-    member._name_ = value
-    member._value_ = value
-    member.__objclass__ = PeftType
-    member._sort_order_ = len(PeftType.__members__)
+    sort_order = len(PeftType.__members__)
+    vars(member).update(_name_=value, _value_=value, __objclass__=PeftType, _sort_order_=sort_order)
     PeftType._member_map_[value] = member
     PeftType._member_names_.append(value)
     PeftType._value2member_map_[value] = member
