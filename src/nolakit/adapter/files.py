@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from nolakit import methods
 from nolakit.adapter.paths import FILE_PREFIX, canonical_path
 from nolakit.adapter.shapes import ModuleDims, shapes_of
-from nolakit.errors import AdapterError, AdapterNotFoundError
+from nolakit.errors import AdapterError, AdapterNotFoundError, BasisError, ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -102,9 +102,7 @@ class AdapterFile:
                 )
             bare = path.removeprefix(FILE_PREFIX)
             canonical = canonical_path(path, prefix)
-            yield ModuleInfo(
-                bare, canonical, shapes_of(canonical, self.config.get("module_shapes") or {}), roles
-            )
+            yield ModuleInfo(bare, canonical, shapes_of(canonical, self.config.get("module_shapes")), roles)
 
     def other_tensors(self) -> dict[str, TensorInfo]:
         """What the file holds besides coefficients."""
@@ -176,5 +174,7 @@ def _check_counts(adapter: AdapterFile) -> None:
                     raise AdapterError(
                         f"found {role} of {module.path!r} with shape {tensor.shape}; the configuration says {expected}"
                     )
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise AdapterError(f"found a configuration of method {adapter.method!r} without {error}") from error
+    except (ConfigError, BasisError) as error:
+        raise AdapterError(f"in {str(adapter.folder / CONFIG_NAME)!r}: {error}") from error

@@ -31,13 +31,14 @@ def compact_shapes(dims: Mapping[str, ModuleDims]) -> dict[str, dict[str, list[i
     }
 
 
-def shapes_of(path: str, stored: Mapping[str, Any]) -> ModuleDims:
+def shapes_of(path: str, stored: Any) -> ModuleDims:
     """Shapes of the module at a canonical path, from the stored form.
 
     Raises:
         AdapterError: the module is not described, or not by lists of positive integers.
     """
-    roles = stored.get(path, stored.get(path.rpartition(".")[2]))
+    described = stored if isinstance(stored, Mapping) else {}
+    roles = described.get(path, described.get(path.rpartition(".")[2]))
     if not isinstance(roles, Mapping) or not all(_is_shape(roles.get(role)) for role in ROLES):
         raise AdapterError(
             f"found no usable shape for module {path!r} in module_shapes (found {roles!r}); expected lists of "

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from nolakit.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
 
@@ -62,3 +64,9 @@ class Method(ABC):
     def factor(self, coefficients: torch.Tensor, shape: FactorShape) -> torch.Tensor:
         """The factor, of shape `shape.dims`, in float32 (float64 where the coefficients are float64);
         differentiable in the coefficients."""
+
+
+def check_positive_integer(name: str, value: Any) -> None:
+    """Raises ConfigError unless `value` is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"found {name}={value!r}; expected an integer of at least 1")

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nolakit import basis
-from nolakit.methods.base import FactorShape, Method, Role
+from nolakit.basis.streams import check_seed
+from nolakit.errors import ConfigError
+from nolakit.methods.base import FactorShape, Method, Role, check_positive_integer
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +38,17 @@ class Nola(Method):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Nola:
-        return cls(
-            seed=config["seed"],
-            num_basis_a=config.get("num_basis_a") or config["num_basis"],
-            num_basis_b=config.get("num_basis_b") or config["num_basis"],
-            share_basis=config["share_basis"],
-        )
+        def apart(name: str) -> int:
+            return config["num_basis"] if config.get(name) is None else config[name]
+
+        return cls(config["seed"], apart("num_basis_a"), apart("num_basis_b"), config["share_basis"])
+
+    def __post_init__(self) -> None:
+        check_positive_integer("num_basis", self.num_basis_a)
+        check_positive_integer("num_basis", self.num_basis_b)
+        check_seed(self.seed)
+        if not isinstance(self.share_basis, bool):
+            raise ConfigError(f"found share_basis={self.share_basis!r}; expected true or false")
 
     def count(self, role: Role) -> int:
         return self.num_basis_a if role == "lora_A" else self.num_basis_b

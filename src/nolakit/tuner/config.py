@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 
 from peft import LoraConfig
 
-from nolakit.basis.streams import check_seed
-from nolakit.errors import BasisError, ConfigError, UnsupportedError
+from nolakit.errors import UnsupportedError
 from nolakit.methods import method_class
-from nolakit.methods.base import ROLES, Method
+from nolakit.methods.base import ROLES, Method, check_positive_integer
 from nolakit.tuner.peft_type import peft_type_member
 
 # LoRA's options that mean the same where the factors are computed. Any other, those that a later PEFT
@@ -49,7 +48,7 @@ class ComputedLoraConfig(LoraConfig):
 
     Raises:
         UnsupportedError: a LoRA option that cannot hold, with the reason.
-        ConfigError: a value out of range.
+        ConfigError, BasisError: a value out of range.
     """
 
     init_weights: bool = field(default=True, metadata={"help": "False draws the coefficients at random"})
@@ -114,12 +113,6 @@ def default_of(option: dataclasses.Field) -> Any:
     return option.default
 
 
-def check_positive_integer(name: str, value: Any) -> None:
-    """Raises ConfigError unless `value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"found {name}={value!r}; expected an integer of at least 1")
-
-
 @dataclass
 class NolaConfig(ComputedLoraConfig):
     """Configuration of NOLA, for `peft.get_peft_model` and all that takes a PEFT configuration.
@@ -154,17 +147,6 @@ class NolaConfig(ComputedLoraConfig):
     share_basis: bool = field(default=True, metadata={"help": "One basis for all modules"})
 
     method_name: ClassVar[str] = "nola"
-
-    def __post_init__(self) -> None:
-        check_positive_integer("num_basis", self.num_basis)
-        for name in ("num_basis_a", "num_basis_b"):
-            if getattr(self, name) is not None:
-                check_positive_integer(name, getattr(self, name))
-        try:
-            check_seed(self.seed)
-        except BasisError as error:
-            raise ConfigError(str(error)) from None
-        super().__post_init__()
 
 
 CONFIGS: tuple[type[ComputedLoraConfig], ...] = (NolaConfig,)
