@@ -43,13 +43,13 @@ def fingerprint(dims: Dims, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
         dims: shapes of the adapter's factors, by canonical path and role.
         layers: the base's own layers, by canonical path.
     """
-    paths = [path for path in sorted(layers) if _readable(getattr(layers[path], "weight", None))]
-    step = max(1, len(paths) // SKETCHED_WEIGHTS)
-    chosen = paths[::step][:SKETCHED_WEIGHTS]
+    weights = {path: weight for path in sorted(layers) if (weight := _readable_weight(layers[path])) is not None}
+    step = max(1, len(weights) // SKETCHED_WEIGHTS)
+    chosen = list(weights)[::step][:SKETCHED_WEIGHTS]
     return {
         "modules": len(dims),
         "structure": structure_of(dims),
-        "sketch": {path: " ".join(map(str, _sample(layers[path].weight))) for path in chosen},
+        "sketch": {path: " ".join(map(str, _sample(weights[path]))) for path in chosen},
     }
 
 
@@ -78,8 +78,8 @@ def sketch_distance(sketch: Mapping[str, str], layers: Mapping[str, nn.Module]) 
     """Relative distance ||w - w'|| / ||w|| over the stored values that can be read here; 0.0 if none can."""
     difference = norm = 0.0
     for path, text in sketch.items():
-        weight = getattr(layers.get(path), "weight", None)
-        if _readable(weight):
+        weight = _readable_weight(layers.get(path))
+        if weight is not None:
             values, here = [float(number) for number in text.split()], _sample(weight)
             difference += sum((a - b) ** 2 for a, b in zip(values, here, strict=True))
             norm += sum(a**2 for a in values)
@@ -90,15 +90,18 @@ def _dims(dims: tuple[int, ...]) -> str:
     return "x".join(map(str, dims))
 
 
-def _readable(weight: Any) -> bool:
-    """A plain floating-point tensor with data: not quantised, not sharded, not on the meta device."""
-    return (
+def _readable_weight(layer: nn.Module | None) -> torch.Tensor | None:
+    """The layer's weight if it is a plain floating-point tensor with data: not quantised, not sharded, not on
+    the meta device."""
+    weight = getattr(layer, "weight", None)
+    readable = (
         isinstance(weight, torch.Tensor)
         and type(weight) in (torch.Tensor, nn.Parameter)
         and weight.is_floating_point()
         and weight.device.type != "meta"
         and weight.numel() >= SKETCHED_VALUES
     )
+    return weight if readable else None
 
 
 def _sample(weight: torch.Tensor) -> list[float]:

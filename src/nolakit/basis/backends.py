@@ -7,7 +7,7 @@ and a row in `BACKENDS`; it is imported when it is first needed.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
