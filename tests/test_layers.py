@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "nolakit"
-LAYERS = ["errors", "basis", "methods", "adapter", "tuner", "hook", "tasks", "cli"]
+LAYERS = ["errors", "basis", "methods", "adapter", "tuner", "hook", "startup", "tasks", "cli"]
 THIRD_PARTY = {  # package -> the only places that may import it
     "numba": {"basis/cpu.py"},
     "peft": {"tuner", "tasks"},

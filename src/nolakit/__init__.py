@@ -7,12 +7,13 @@ is. The import itself loads neither torch nor transformers; the names below are 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
 
 from nolakit.hook import register_with_peft
 
+TYPE_CHECKING = False  # `typing` would be a third of this import's time
 if TYPE_CHECKING:
+    from typing import Any
+
     from nolakit import basis, methods
     from nolakit.adapter.expand import expand
     from nolakit.adapter.inspect import inspect
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from nolakit.tuner.config import NolaConfig
     from nolakit.tuner.model import ComputedLoraModel
 
-__version__ = version("nolakit")
 __all__ = ["ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "methods"]
 
 _LAZY = {
@@ -37,6 +37,10 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_LAZY[name]), name)
     if name in ("basis", "methods"):
         return import_module(f"nolakit.{name}")
+    if name == "__version__":
+        from importlib.metadata import version  # 30 ms that most processes never need
+
+        return version("nolakit")
     raise AttributeError(f"module 'nolakit' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
