@@ -50,6 +50,9 @@ class Method(ABC):
     """A parametrisation of LoRA's factors."""
 
     name: ClassVar[str]
+    update: ClassVar[str]  # one line each, for the table of methods
+    trained: ClassVar[str]
+    source: ClassVar[str]
 
     @classmethod
     @abstractmethod

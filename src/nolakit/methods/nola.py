@@ -30,6 +30,9 @@ class Nola(Method):
     """NOLA's settings: see the module's equation, with k = num_basis_a and l = num_basis_b."""
 
     name = "nola"
+    update = "B A, both linear combinations of frozen random matrices"
+    trained = "num_basis_a + num_basis_b"
+    source = "arXiv 2310.02556"
 
     seed: int
     num_basis_a: int
