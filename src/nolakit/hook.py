@@ -37,7 +37,6 @@ class _PeftFinder:
     def find_spec(self, fullname: str, path=None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname != "peft":
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _RegisteringLoader(spec.loader)  # pyright: ignore[reportAttributeAccessIssue]
@@ -52,6 +51,7 @@ class _RegisteringLoader:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _PeftFinder)]
         self.loader.exec_module(module)
         module.__loader__ = self.loader
         if module.__spec__ is not None:

@@ -1,0 +1,86 @@
+"""A trained model loaded again: base and adapter, or a whole model, ready to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+import nolakit  # noqa: F401 - registers nolakit's methods with PEFT
+from nolakit.adapter.files import open_adapter
+from nolakit.errors import AdapterError, NolakitError, UnsupportedError
+from nolakit.tasks.models import load_model
+from nolakit.tasks.record import Record, is_adapter, read_record
+
+
+@dataclass
+class Trained:
+    """A model to run, where its base came from, and the record of its training."""
+
+    model: Any
+    base: str
+    dtype: str
+    record: Record
+
+
+def load_trained(
+    folder: str | Path,
+    *,
+    base: str | Path | None = None,
+    merged: bool = False,
+    dtype: str | None = None,
+) -> Trained:
+    """Load an adapter over its base, or a whole model that nolakit trained or merged.
+
+    Args:
+        folder: the adapter.
+        base: the base model; None is where it was in training.
+        merged: merge the adapter into the base's weights, checked for values that are not finite.
+        dtype: of the base; None is as in training.
+
+    Raises:
+        AdapterNotFoundError, AdapterError: no adapter, or one that cannot be read.
+        BaseMismatchError: the adapter was made for another base.
+        ModelError: the base cannot be loaded.
+        UnsupportedError: `merged` for a method that cannot be merged.
+    """
+    path = Path(folder)
+    record = read_record(path)
+    dtype = dtype or record.settings.get("dtype") or "float32"
+    whole = not is_adapter(path)
+    base_name = str(path) if whole else str(base or record.settings.get("model") or "")
+    if not base_name:
+        raise AdapterError(f"found no base model named in {str(path)!r}; name it (--base)")
+    if not whole:
+        open_adapter(path)  # a file that is not whole is told by name, before the base is loaded
+    quantize = None if whole else record.settings.get("quantize")
+    model: Any = load_model(record.task, base_name, labels=record.labels, dtype=dtype, quantize=quantize)
+    if not whole:
+        model = attach(model, path, merged=merged)
+    return Trained(model.eval(), base_name, dtype, record)
+
+
+def attach(model: Any, folder: Path, *, merged: bool) -> Any:
+    """The base with an adapter, or with the adapter merged into it.
+
+    Raises:
+        BaseMismatchError, AdapterError, UnsupportedError: as `load_trained`.
+    """
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder))
+    except NolakitError:
+        raise
+    except (RuntimeError, ValueError, KeyError) as error:
+        first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise AdapterError(
+            f"found an adapter in {str(folder)!r} that does not load over {type(model).__name__}: {first_line}"
+        ) from error
+    if not merged:
+        return adapted
+    if not hasattr(adapted, "merge_and_unload"):
+        raise UnsupportedError(
+            f"found an adapter in {str(folder)!r} of a method that cannot be merged into a base"
+        )
+    return adapted.merge_and_unload(safe_merge=True)

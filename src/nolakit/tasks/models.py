@@ -1,0 +1,112 @@
+"""Base models, tokenizers and image processors of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from nolakit.errors import ModelError
+from nolakit.tasks.nearest import nearest
+
+MODEL_CLASSES: dict[str, Any] = {
+    "causal-lm": AutoModelForCausalLM,
+    "text-classification": AutoModelForSequenceClassification,
+    "image-classification": AutoModelForImageClassification,
+}
+
+
+def load_model(
+    task: str, name: str, *, labels: list[str] | None, dtype: str = "float32", quantize: str | None = None
+) -> PreTrainedModel:
+    """The base model of a task, with a fresh head for `labels` where it has none of that size.
+
+    Raises:
+        ModelError: no such model, or one that the task cannot use.
+    """
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
+    if labels is not None:
+        options["id2label"] = dict(enumerate(labels))
+        options["label2id"] = {label: number for number, label in enumerate(labels)}
+        options["ignore_mismatched_sizes"] = True
+    if quantize == "8bit":
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
+    elif quantize == "4bit":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype)
+        )
+    return _load(f"a model for {task}", name, lambda: MODEL_CLASSES[task].from_pretrained(name, **options))
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a base model; it pads with the end-of-text token where it has no padding token.
+
+    Raises:
+        ModelError: no such model, or one without a tokenizer.
+    """
+    tokenizer = _load("a tokenizer", name, lambda: AutoTokenizer.from_pretrained(name))
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(
+                f"found a tokenizer in {name!r} with neither a padding nor an end-of-text token; add one"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_image_processor(name: str) -> Any:
+    """The image processor of a base model. Raises ModelError where there is none."""
+    return _load("an image processor", name, lambda: AutoImageProcessor.from_pretrained(name, backend="pil"))
+
+
+def load_model_config(name: str) -> Any:
+    """The configuration of a base model. Raises ModelError where there is none."""
+    return _load("a model's configuration", name, lambda: AutoConfig.from_pretrained(name))
+
+
+def head_names(model: nn.Module) -> list[str]:
+    """Top-level modules of a classifier that its headless base does not have: its head."""
+    prefix = getattr(model, "base_model_prefix", "")
+    return [
+        name
+        for name, child in model.named_children()
+        if name != prefix and any(True for _ in child.parameters())
+    ]
+
+
+def check_model_path(name: str) -> None:
+    """Raises ModelError where `name` can only be a folder and is none, or one without a config.json."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(
+                f"found a folder {name!r} without config.json; expected a model as transformers' save_pretrained "
+                "writes it"
+            )
+    elif path.is_file() or name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        neighbours = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = f"; {nearest(path.name, neighbours)}" if neighbours else ""
+        raise ModelError(f"found no model folder {name!r}{hint}; give a folder or a hub id")
+
+
+def _load(what: str, name: str, load: Callable[[], Any]) -> Any:
+    check_model_path(name)
+    try:
+        return load()
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise ModelError(f"found no way to load {what} from {name!r}: {first_line}") from error
