@@ -31,6 +31,19 @@ REFUSED_OPTIONS = {
 }
 
 
+class LayerPattern(dict):
+    """rank_pattern or alpha_pattern, whose `keys` also match the names of a layer's parameters: PEFT's
+    hotswap_adapter looks those up where it means the layer, and would give it the default scaling."""
+
+    PARAMETER = r"(\.lora_[AB]\..*)?"
+
+    def keys(self):
+        return dict.fromkeys(pattern + self.PARAMETER for pattern in self).keys()
+
+    def get(self, key, default=None):
+        return super().get(key.removesuffix(self.PARAMETER), default)
+
+
 @dataclass
 class ComputedLoraConfig(LoraConfig):
     """LoraConfig for methods whose lora_A and lora_B are computed from a few trained numbers.
@@ -77,6 +90,8 @@ class ComputedLoraConfig(LoraConfig):
         ]:
             check_positive_integer(name, value)
         super().__post_init__()
+        self.rank_pattern = LayerPattern(self.rank_pattern or {})
+        self.alpha_pattern = LayerPattern(self.alpha_pattern or {})
         self.peft_type = peft_type_member(self.method_name)
         self.method()
 

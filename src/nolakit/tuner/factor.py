@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nolakit.basis.streams import stream_number
 from nolakit.methods.base import FactorShape, Method
+
+torch.compiler.assume_constant_result(stream_number)  # SHA-256 is nothing that a compiler traces
 
 
 class LinearFactor(nn.Module):
@@ -51,17 +54,23 @@ class LinearFactor(nn.Module):
 class ConvFactor(LinearFactor):
     """In place of the `nn.Conv2d` of a LoRA layer: the same weight, applied as that convolution was."""
 
-    def __init__(self, method: Method, shape: FactorShape, like: nn.Conv2d) -> None:
+    def __init__(
+        self, method: Method, shape: FactorShape, like: nn.Conv2d, dilation: tuple[int, ...]
+    ) -> None:
         super().__init__(method, shape, like.weight)
-        self.stride, self.padding, self.dilation = like.stride, like.padding, like.dilation
+        self.stride, self.padding, self.dilation = like.stride, like.padding, dilation
         self.groups, self.kernel_size = like.groups, like.kernel_size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self.weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
-def factor_like(original: nn.Linear | nn.Conv2d, method: Method, shape: FactorShape) -> LinearFactor:
-    """The computed factor that takes the place of `original`."""
+def factor_like(
+    original: nn.Linear | nn.Conv2d, method: Method, shape: FactorShape, base: nn.Module
+) -> LinearFactor:
+    """The computed factor that takes the place of `original` beside the layer `base`."""
     if isinstance(original, nn.Conv2d):
-        return ConvFactor(method, shape, original)
+        # PEFT forgets the base's dilation, which the merged weight has
+        dilation = base.dilation if shape.role == "lora_A" and isinstance(base, nn.Conv2d) else (1, 1)
+        return ConvFactor(method, shape, original, dilation)
     return LinearFactor(method, shape, original.weight)

@@ -123,12 +123,17 @@ class ComputedLoraModel(LoraModel):
             return
         for key, module in model.named_modules():
             base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-            if isinstance(base, UNSUPPORTED_LAYERS) and self._check_target_module_exists(config, key):
+            if _unsupported(base) and self._check_target_module_exists(config, key):
                 raise UnsupportedError(
                     f"found a target module {key!r} of type {type(base).__name__}; {config.method_name!r} "
-                    "adapts Linear, Conv1D of GPT-2 and Conv2d layers, and quantised Linear layers; "
+                    "adapts Linear, Conv1D of GPT-2, zero-padded Conv2d and quantised Linear layers; "
                     "name other target_modules, or put it in modules_to_save or trainable_token_indices"
                 )
+
+
+def _unsupported(layer: nn.Module) -> bool:
+    """PEFT would pad lora_A's input with zeros, whatever the base layer does."""
+    return isinstance(layer, UNSUPPORTED_LAYERS) or getattr(layer, "padding_mode", "zeros") != "zeros"
 
 
 def record_base(config: ComputedLoraConfig, dims: Dims, layers: dict[str, nn.Module]) -> None:
@@ -166,7 +171,7 @@ def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraCon
                 f"found a tensor-parallel layer at {path!r}; load the base without tp_plan"
             )
         shape = FactorShape(role, path, tuple(original.weight.shape))
-        factors[adapter_name] = factor_like(original, method, shape)
+        factors[adapter_name] = factor_like(original, method, shape, layer.get_base_layer())
 
 
 def base_model_prefix(model: nn.Module) -> str:
