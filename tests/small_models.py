@@ -20,7 +20,7 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 class Output(NamedTuple):
     """What `Plain` returns, named as transformers names it."""
 
-    loss: torch.Tensor
+    loss: torch.Tensor | None
     logits: torch.Tensor
 
 
@@ -34,10 +34,10 @@ class Plain(nn.Module):
         self.fc1 = nn.Linear(12 * 16, 24)
         self.fc2 = nn.Linear(24, 5)
 
-    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> Output:
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> Output:
         hidden = F.relu(self.grouped(F.relu(self.conv(pixel_values)))).flatten(1)
         logits = self.fc2(F.relu(self.fc1(hidden)))
-        return Output(F.cross_entropy(logits, labels), logits)
+        return Output(None if labels is None else F.cross_entropy(logits, labels), logits)
 
 
 @dataclass(frozen=True)

@@ -111,10 +111,16 @@ class ComputedLoraModel(LoraModel):
 
     @classmethod
     def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
-        """As PEFT does, after giving the keys of a file the base model's prefix or taking it from them:
-        a file made over a model with a head loads over one without, and the other way round."""
+        """As PEFT does, after spelling the keys of a file as this model does: a file made over a model with
+        a head loads over one without, a file made over a plain model over one with compiled layers."""
         if isinstance(config, ComputedLoraConfig):
-            state_dict = {_aligned(key, model): value for key, value in state_dict.items()}
+            base = getattr(model, "get_base_model", lambda: model)()
+            prefix = getattr(base, "base_model_prefix", "")
+            modules = (
+                (name, module) for name, module in base.named_modules() if isinstance(module, LoraLayer)
+            )
+            layers = {canonical_path(name, prefix): name for name, _ in modules}
+            state_dict = {_aligned(key, layers, prefix): value for key, value in state_dict.items()}
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
 
     def _refuse_unsupported_layers(self, model: nn.Module, config: ComputedLoraConfig) -> None:
@@ -197,23 +203,11 @@ def short_names(targets: set[str], paths: set[str]) -> set[str]:
     return last_parts if matched == targets else targets
 
 
-def _aligned(key: str, model: nn.Module) -> str:
-    """The key of a file with the base model's prefix added or taken away, where only that names a module."""
-    path, mark, tail = key.removeprefix(FILE_PREFIX).partition(PARAMETER_MARK)
-    base = getattr(model, "get_base_model", lambda: model)()
-    prefix = getattr(base, "base_model_prefix", "") + "."
-    for candidate in (path, prefix + path, path.removeprefix(prefix)):
-        if mark and _has_module(base, candidate):
-            return FILE_PREFIX + candidate + mark + tail
-    return key
-
-
-def _has_module(model: nn.Module, path: str) -> bool:
-    try:
-        model.get_submodule(path)
-    except AttributeError:
-        return False
-    return True
+def _aligned(key: str, layers: dict[str, str], prefix: str) -> str:
+    """The key of a file with its module path spelt as this model spells it, where it has that module."""
+    path, mark, tail = key.partition(PARAMETER_MARK)
+    found = layers.get(canonical_path(path, prefix))
+    return FILE_PREFIX + found + mark + tail if mark and found is not None else key
 
 
 def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:

@@ -1,0 +1,87 @@
+"""A member of PEFT's closed enum that behaves like those PEFT brought, in copies and in other processes."""
+
+import copy
+import json
+import multiprocessing
+import pickle
+
+import peft
+import torch
+from peft import PeftConfig, PeftType
+from peft.mapping import (
+    PEFT_TYPE_TO_CONFIG_MAPPING,
+    PEFT_TYPE_TO_PREFIX_MAPPING,
+    PEFT_TYPE_TO_TUNER_MAPPING,
+)
+from peft.utils import hotswap
+
+from nolakit import ComputedLoraModel, NolaConfig
+from nolakit.tuner.peft_type import peft_type_member
+from nolakit.tuner.registration import register_all
+from small_models import BY_NAME
+from tuner.adapting import adapted, config_for, logits
+
+NAME = "NOLAKIT_NOLA"
+CASE = BY_NAME["llama"]
+
+
+def test_member_is_like_any_other():
+    member = PeftType(NAME)
+    assert member is PeftType[NAME] is getattr(PeftType, NAME) and isinstance(member, PeftType)
+    assert (member.name, member.value, str.__str__(member)) == (NAME, NAME, NAME)
+    assert list(PeftType).count(member) == 1 and NAME in PeftType and member in PeftType
+    assert member == NAME and hash(member) == hash(NAME) and member.value.lower() == NAME.lower()
+    assert repr(member) == f"<PeftType.{NAME}: {NAME!r}>"
+
+
+def test_peft_knows_every_part():
+    member = PeftType(NAME)
+    assert PEFT_TYPE_TO_CONFIG_MAPPING[member] is NolaConfig
+    assert PEFT_TYPE_TO_TUNER_MAPPING[member] is ComputedLoraModel
+    assert PEFT_TYPE_TO_PREFIX_MAPPING[member] == "lora_"
+    assert {"seed", "num_basis", "r"} <= set(hotswap.CONFIG_KEYS_TO_CHECK[member])
+    assert isinstance(peft.get_peft_config({"peft_type": NAME, "seed": 5}), NolaConfig)
+
+
+def test_registering_again_changes_nothing():
+    before = list(PeftType), dict(PEFT_TYPE_TO_CONFIG_MAPPING), dict(PEFT_TYPE_TO_TUNER_MAPPING)
+    register_all()
+    assert peft_type_member("nola") is PeftType(NAME)
+    assert (list(PeftType), dict(PEFT_TYPE_TO_CONFIG_MAPPING), dict(PEFT_TYPE_TO_TUNER_MAPPING)) == before
+
+
+def test_member_survives_json_pickle_and_deepcopy():
+    member = PeftType(NAME)
+    assert PeftType(json.loads(json.dumps(member))) is member
+    assert pickle.loads(pickle.dumps(member)) is member
+    assert copy.deepcopy(member) is member is copy.copy(member)
+
+
+def test_configuration_survives_pickle_and_deepcopy():
+    config = config_for(CASE, rank_pattern={"q_proj": 2}, seed=2**63)
+    for copied in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config)):
+        assert copied == config and type(copied) is NolaConfig and copied.rank_pattern == {"q_proj": 2}
+
+
+def test_model_survives_pickle_and_deepcopy():
+    model, batch = adapted(CASE), CASE.batch()
+    expected = logits(model, batch)
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert torch.equal(logits(copied, batch), expected)
+        with torch.no_grad():
+            for parameter in copied.parameters():
+                parameter.zero_()
+    assert torch.equal(logits(model, batch), expected)  # nothing is shared with the copies
+
+
+def outputs_in_worker(config, model, batch):
+    """Runs in a spawned process, which unpickles all three."""
+    assert config.peft_type is PeftType(NAME) and isinstance(config, PeftConfig)
+    return logits(model, batch).tolist()
+
+
+def test_spawned_worker():
+    model, batch = adapted(CASE), CASE.batch()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(outputs_in_worker, (model.peft_config["default"], model, batch))
+    assert torch.equal(torch.tensor(found), logits(model, batch))
