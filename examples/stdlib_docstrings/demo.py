@@ -18,11 +18,12 @@ import time
 from pathlib import Path
 
 import task  # first: it sets transformers offline
-from comparison import Row, run
+from comparison import run
 from docstrings import collect
 from plot import plot
 from prediction import accuracy
 from rich.console import Console
+from row import Row
 from splits import split, write_sets
 from table import table
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from chapters import CHAPTERS, top_level_names
 
 SKIPPED_FOLDERS = frozenset({"test", "tests", "idle_test", "idlelib", "lib2to3", "site-packages"})
-MIN_WORDS, MAX_WORDS = 6, 20  # after the names are taken out; the rest of a longer text is cut
+MIN_WORDS, MAX_WORDS = 6, 16  # after the names are taken out; the rest of a longer text is cut
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 WORD = re.compile(r"[A-Za-z_]\w*")
 EXAMPLE = re.compile(r"^[ \t]*>>>.*\n?(?:^.*\S.*\n?)*", re.MULTILINE)  # with its output, to a blank line

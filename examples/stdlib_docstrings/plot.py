@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparison import Row
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from row import Row
 
 COLOURS = {"head": "#777777", "lora": "#c05a1c", "nola": "#1c6ec0"}
 
@@ -44,6 +44,7 @@ def plot(rows: Sequence[Row], folder: Path) -> Path:
     axes.set_xticks(sorted(totals))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("trained numbers, head included (log scale)")
     axes.set_ylabel("test accuracy")
