@@ -20,10 +20,14 @@ USUAL_NAMES = {
 class ColumnNames(Protocol):
     """The columns that somebody named; None is to be found. `TrainSettings` is one."""
 
-    text_column: str | None
-    label_column: str | None
-    prompt_column: str | None
-    completion_column: str | None
+    @property
+    def text_column(self) -> str | None: ...
+    @property
+    def label_column(self) -> str | None: ...
+    @property
+    def prompt_column(self) -> str | None: ...
+    @property
+    def completion_column(self) -> str | None: ...
 
 
 @dataclass(frozen=True)

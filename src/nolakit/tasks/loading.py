@@ -48,7 +48,7 @@ def load_trained(
     """
     path = Path(folder)
     record = read_record(path)
-    dtype = dtype or record.settings.get("dtype") or "float32"
+    dtype = str(dtype or record.settings.get("dtype") or "float32")
     whole = not is_adapter(path)
     base_name = str(path) if whole else str(base or record.settings.get("model") or "")
     if not base_name:
