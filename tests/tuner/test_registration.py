@@ -4,10 +4,11 @@ import copy
 import json
 import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 
 import peft
 import torch
-from peft import PeftConfig, PeftType
+from peft import PeftType
 from peft.mapping import (
     PEFT_TYPE_TO_CONFIG_MAPPING,
     PEFT_TYPE_TO_PREFIX_MAPPING,
@@ -20,6 +21,7 @@ from nolakit.tuner.peft_type import peft_type_member
 from nolakit.tuner.registration import register_all
 from small_models import BY_NAME
 from tuner.adapting import adapted, config_for, logits
+from tuner.fresh_process import outputs_in_worker
 
 NAME = "NOLAKIT_NOLA"
 CASE = BY_NAME["llama"]
@@ -29,7 +31,7 @@ def test_member_is_like_any_other():
     member = PeftType(NAME)
     assert member is PeftType[NAME] is getattr(PeftType, NAME) and isinstance(member, PeftType)
     assert (member.name, member.value, str.__str__(member)) == (NAME, NAME, NAME)
-    assert list(PeftType).count(member) == 1 and NAME in PeftType and member in PeftType
+    assert list(PeftType).count(member) == 1 and member in PeftType
     assert member == NAME and hash(member) == hash(NAME) and member.value.lower() == NAME.lower()
     assert repr(member) == f"<PeftType.{NAME}: {NAME!r}>"
 
@@ -74,14 +76,9 @@ def test_model_survives_pickle_and_deepcopy():
     assert torch.equal(logits(model, batch), expected)  # nothing is shared with the copies
 
 
-def outputs_in_worker(config, model, batch):
-    """Runs in a spawned process, which unpickles all three."""
-    assert config.peft_type is PeftType(NAME) and isinstance(config, PeftConfig)
-    return logits(model, batch).tolist()
-
-
 def test_spawned_worker():
     model, batch = adapted(CASE), CASE.batch()
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found = pool.apply(outputs_in_worker, (model.peft_config["default"], model, batch))
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        found = pool.submit(outputs_in_worker, model.peft_config["default"], model, batch).result()
     assert torch.equal(torch.tensor(found), logits(model, batch))
