@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from nolakit.tasks.evaluation import EvaluationResult, evaluate
     from nolakit.tasks.generation import generate
     from nolakit.tasks.merging import merge
-    from nolakit.tasks.settings import TrainSettings
     from nolakit.tasks.run import TrainResult, train
+    from nolakit.tasks.settings import TrainSettings
 
 __all__ = [
     "EvaluationResult",

@@ -35,6 +35,7 @@ ALIASES = {
     "seed": ("projection_prng_key", "random_loc_seed", "proj_seed", "projection_seed", "random_seed"),
     "lora_alpha": ("alpha",),
 }
+SHORTHANDS = ("all-linear", DUMMY_TARGET_MODULES)
 RESERVED = frozenset(
     {"peft_type", "task_type", "auto_mapping", "inference_mode", "peft_version", "runtime_config"}
 )
@@ -83,13 +84,14 @@ def build_config(method: str, options: dict[str, Any], *, task: str, heads: list
         method, options = "lora", {"target_modules": DUMMY_TARGET_MODULES}
     chosen = config_class(method)
     by_name = {option.name: option for option in fields(chosen) if option.name not in RESERVED}
-    values = dict(STARTS.get(method, {}))
+    values: dict[str, Any] = dict(STARTS.get(method, {}))
     if "target_modules" in by_name and method not in OWN_TARGETS:
         values["target_modules"] = "all-linear"
     hints = get_type_hints(chosen)
     for given, value in options.items():
         name = _field_name(given, by_name, method)
-        values[name] = parse_value(name, value, hints.get(name, Any))
+        value = parse_value(name, value, hints.get(name, Any))
+        values[name] = _names_or_pattern(value) if name == "target_modules" else value
     if heads:
         if "modules_to_save" not in by_name:
             raise UnsupportedError(
@@ -122,6 +124,12 @@ def _field_name(given: str, by_name: dict[str, Field], method: str) -> str:
     raise ConfigError(
         f"found option {given!r}, which method {method!r} does not have; {nearest(given, by_name)}{advice}"
     )
+
+
+def _names_or_pattern(targets: Any) -> Any:
+    """A plain name is a list of one, as PEFT reads a single text as a regular expression of the whole path."""
+    plain = isinstance(targets, str) and targets.replace("_", "").replace(".", "").replace("-", "").isalnum()
+    return [targets] if plain and targets not in SHORTHANDS else targets
 
 
 def _default(option: Field) -> Any:

@@ -27,7 +27,19 @@ from nolakit.tasks.models import load_model_config
 from nolakit.tasks.quiet import quiet
 from nolakit.tasks.targets import check_targets
 
-USUAL_METHODS = ("nola", "lora", "vera", "randlora", "lokr", "loha", "fourierft", "vblora", "tinylora", "ia3", "full")
+USUAL_METHODS = (
+    "nola",
+    "lora",
+    "vera",
+    "randlora",
+    "lokr",
+    "loha",
+    "fourierft",
+    "vblora",
+    "tinylora",
+    "ia3",
+    "full",
+)
 
 
 @dataclass
@@ -71,7 +83,10 @@ def count(
     with quiet(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         config = _read_config(str(model))
-        return [_count(config, method, dict((options or {}).get(method, {})), target_modules) for method in methods]
+        return [
+            _count(config, method, dict((options or {}).get(method, {})), target_modules)
+            for method in methods
+        ]
 
 
 def build_on_meta(config: Any) -> Any:
@@ -81,14 +96,18 @@ def build_on_meta(config: Any) -> Any:
         with torch.device("meta"):
             return kind.from_config(config)
     except (ValueError, KeyError, ImportError, AttributeError) as error:
-        raise ModelError(f"found no way to build a model from this {config.model_type!r} configuration: {error}") from error
+        raise ModelError(
+            f"found no way to build a model from this {config.model_type!r} configuration: {error}"
+        ) from error
 
 
 def _count(config: Any, method: str, options: dict[str, Any], target_modules: Any) -> CountRow:
     model = build_on_meta(config)
     if method == "full":
         tensors = dict(model.named_parameters())
-        return CountRow(method, {}, sum(p.numel() for p in tensors.values()), safetensors_bytes(tensors, {"format": "pt"}))
+        return CountRow(
+            method, {}, sum(p.numel() for p in tensors.values()), safetensors_bytes(tensors, {"format": "pt"})
+        )
     if method == "head":
         return CountRow(method, {}, reason="the head depends on the number of classes")
     fields = config_class(method).__dataclass_fields__
@@ -99,13 +118,16 @@ def _count(config: Any, method: str, options: dict[str, Any], target_modules: An
         peft_config.task_type = None
     check_targets(model, peft_config)
     try:
-        adapted = get_peft_model(model, peft_config, low_cpu_mem_usage=True)
+        with torch.device("meta"):
+            adapted = get_peft_model(model, peft_config, low_cpu_mem_usage=True)
         state = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     except NolakitError as error:
         return CountRow(method, options, reason=str(error))
     except Exception as error:  # what cannot be built on the meta device fails in many ways
         first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
-        return CountRow(method, options, reason=f"cannot be built without weights: {type(error).__name__}: {first_line}")
+        return CountRow(
+            method, options, reason=f"cannot be built without weights: {type(error).__name__}: {first_line}"
+        )
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     return CountRow(
         method=method,
@@ -131,5 +153,3 @@ def _is_language_model(config: Any) -> bool:
     names = getattr(config, "architectures", None) or []
     headed = any("CausalLM" in name or "LMHead" in name for name in names)
     return config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and (headed or not names)
-
-

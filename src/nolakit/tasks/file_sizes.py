@@ -1,6 +1,6 @@
 """Exact size of a safetensors file before it is written.
 
-    bytes = 8 + header + data,   header = JSON of names, dtypes, shapes and offsets, padded to 8 bytes
+bytes = 8 + header + data,   header = JSON of names, dtypes, shapes and offsets, padded to 8 bytes
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def safetensors_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str
     """
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: (ORDER.index(DTYPE_NAMES[item[1].dtype]), item[0])):
+    for name, tensor in sorted(
+        tensors.items(), key=lambda item: (ORDER.index(DTYPE_NAMES[item[1].dtype]), item[0])
+    ):
         end = start + tensor.numel() * tensor.element_size()
         header[name] = {
             "dtype": DTYPE_NAMES[tensor.dtype],

@@ -93,7 +93,11 @@ def _options(max_new_tokens: int, temperature: float, top_p: float, num_beams: i
             f"found max_new_tokens={max_new_tokens}, num_beams={num_beams}, temperature={temperature}, "
             f"top_p={top_p}; expected at least 1, 1, 0, and a share above 0 up to 1"
         )
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": temperature > 0}
+    options: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "num_beams": num_beams,
+        "do_sample": temperature > 0,
+    }
     return {**options, "temperature": temperature, "top_p": top_p} if temperature > 0 else options
 
 
@@ -106,7 +110,10 @@ def _continue(model: Any, tokenizer: Any, prompt: str, separator: str, options: 
     tokens = torch.tensor([ids], device=model.device)
     with torch.no_grad():
         out = model.generate(
-            input_ids=tokens, attention_mask=torch.ones_like(tokens), pad_token_id=tokenizer.pad_token_id, **options
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            pad_token_id=tokenizer.pad_token_id,
+            **options,
         )
     new = out[0, len(ids) :].tolist()
     ended = end in new

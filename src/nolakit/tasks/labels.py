@@ -21,7 +21,7 @@ def label_texts(rows: Dataset, column: str) -> list[str]:
             raise DataError(
                 f"found rows without a label ({min(values)}) in column {column!r}; take another split"
             )
-        return [feature.int2str(value) for value in values]
+        return [feature.names[value] for value in values]
     return [_text(value, number, column) for number, value in enumerate(values, start=1)]
 
 

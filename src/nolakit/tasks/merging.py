@@ -55,7 +55,9 @@ def merge(
     folder = Path(adapter)
     with quiet():
         if folder.is_dir() and not is_adapter(folder) and (folder / "config.json").is_file():
-            raise AdapterError(f"found a whole model in {str(folder)!r}; expected an adapter, which can be merged")
+            raise AdapterError(
+                f"found a whole model in {str(folder)!r}; expected an adapter, which can be merged"
+            )
         trained = load_trained(folder, base=base, merged=True, dtype=dtype)
         if getattr(trained.model, "is_quantized", False):
             raise UnsupportedError(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 
 from peft import PeftConfig
-from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from nolakit.errors import TargetError
+from nolakit.tasks.configurations import SHORTHANDS
 from nolakit.tasks.nearest import nearest
-
-EVERY = ("all-linear", DUMMY_TARGET_MODULES)
 
 
 def check_targets(model: nn.Module, config: PeftConfig) -> None:
@@ -22,7 +20,7 @@ def check_targets(model: nn.Module, config: PeftConfig) -> None:
         TargetError: a target that names nothing, with the nearest names that there are.
     """
     targets = getattr(config, "target_modules", None)
-    if targets is None or targets in EVERY:
+    if targets is None or targets in SHORTHANDS:
         return
     paths = [path for path, _ in model.named_modules() if path]
     if isinstance(targets, str):

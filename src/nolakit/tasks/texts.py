@@ -48,7 +48,7 @@ def encode_language(
     Raises:
         DataError: no token is left to learn from.
     """
-    end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    end: list[int] = [tokenizer.eos_token_id] if isinstance(tokenizer.eos_token_id, int) else []
     if columns.text_column:
         documents = [ids + end for ids in _open_ids(texts_of(data, columns.text_column), tokenizer)]
         pieces = [ids[i : i + max_length] for ids in documents for i in range(0, len(ids), max_length)]

@@ -1,0 +1,53 @@
+"""`nolakit count`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from nolakit.cli.options import AsJson, compact, given
+from nolakit.cli.output import notes, print_json, print_rows
+
+EXAMPLE = (
+    "Example: nolakit count meta-llama/Llama-2-7b-hf --method nola --method lora --num-basis 128 --lora-r 1"
+)
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="A transformers id, a folder, or a config.json.")],
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this method; may be given again; all: every one.")
+    ] = None,
+    target_modules: Annotated[
+        str, typer.Option(help="a,b,c, a regular expression, or all-linear.")
+    ] = "all-linear",
+    r: Annotated[int, typer.Option("--r", help="Rank of nola; it costs no trained numbers.")] = 16,
+    num_basis: Annotated[int, typer.Option(help="Trained numbers a factor of nola.")] = 512,
+    lora_r: Annotated[int, typer.Option(help="Rank of lora and of other low-rank methods.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Count trained numbers and file bytes of each method on a model, without its weights."""
+    from nolakit.tasks.configurations import UNSUPPORTED, method_names, option_defaults
+    from nolakit.tasks.counting import USUAL_METHODS, count
+
+    chosen = list(method or USUAL_METHODS)
+    if "all" in chosen:
+        chosen = [name for name in method_names() if name != "head"]
+    options: dict[str, dict[str, Any]] = {"nola": {"r": r, "num_basis": num_basis}}
+    for name in chosen:
+        if name in ("lora", "loha", "lokr") and name not in UNSUPPORTED:
+            options[name] = given(r=lora_r) if "r" in option_defaults(name) else {}
+    with notes.status("counting"):
+        rows = count(model, methods=chosen, options=options, target_modules=target_modules)
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+        return
+    counted = [row for row in rows if row.reason is None]
+    print_rows(
+        ["method", "trained", "file bytes", "modules", "settings"],
+        [[row.method, row.trained, row.file_bytes, row.modules, compact(row.settings)] for row in counted],
+    )
+    for row in rows:
+        if row.reason is not None:
+            typer.echo(f"{row.method}: {row.reason}")

@@ -1,0 +1,27 @@
+"""`nolakit merge`."""
+
+from __future__ import annotations
+
+from nolakit.cli.options import Adapter, AsJson, Base, Dtype, Output, Overwrite, check_dtype
+from nolakit.cli.output import print_facts, print_json
+
+EXAMPLE = "Example: nolakit merge reviews-adapter -o reviews-model --dtype bfloat16"
+
+
+def command(
+    adapter: Adapter,
+    output: Output,
+    base: Base = None,
+    dtype: Dtype = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fold an adapter into its base and save an ordinary model with its tokenizer."""
+    check_dtype(dtype)
+    from nolakit.tasks.merging import merge
+
+    result = merge(adapter, output, base=base, dtype=dtype, overwrite=overwrite)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_facts(f"merged: {result.output}", {"bytes of weights": result.bytes, "dtype": result.dtype})
