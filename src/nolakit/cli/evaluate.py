@@ -46,5 +46,5 @@ def command(
         print_json(result.to_dict())
         return
     metrics = {name.replace("_", " "): value for name, value in result.metrics.items()}
-    about = {"rows": result.rows, "split": result.split, "seconds": round(result.seconds, 1)}
+    about = {"rows": result.rows, "split": result.split, "seconds": f"{result.seconds:.1f}"}
     print_facts(f"{adapter}{' (merged)' if merged else ''}", {**metrics, **about})

@@ -160,6 +160,6 @@ def _print(method: str, values: dict[str, Any]) -> None:
             "bytes of weights": values["adapter_bytes"],
             "steps": values["steps"],
             "best step": values["best_step"],
-            "seconds": round(values["seconds"], 1),
+            "seconds": f"{values['seconds']:.1f}",
         },
     )

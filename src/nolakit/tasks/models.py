@@ -55,10 +55,19 @@ def load_model(
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a base model; it pads with the end-of-text token where it has no padding token.
 
+    A special token that the model has no embedding for gives way to the one that the model's configuration names.
+
     Raises:
         ModelError: no such model, or one without a tokenizer.
     """
     tokenizer = _load("a tokenizer", name, lambda: AutoTokenizer.from_pretrained(name))
+    config = load_model_config(name).get_text_config()
+    size = getattr(config, "vocab_size", None) or len(tokenizer)
+    for role in ("eos_token", "pad_token"):
+        found, named = getattr(tokenizer, role + "_id"), getattr(config, role + "_id", None)
+        if found is not None and found >= size:
+            known = isinstance(named, int) and 0 <= named < size
+            setattr(tokenizer, role, tokenizer.convert_ids_to_tokens(named) if known else None)
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
             raise ModelError(
@@ -66,6 +75,17 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def check_token_ids(rows: list[dict[str, Any]], config: Any, name: str) -> None:
+    """Raises ModelError where a row holds a token that the model has no embedding for."""
+    size = getattr(config.get_text_config(), "vocab_size", None)
+    largest = max((max(row["input_ids"]) for row in rows if row.get("input_ids")), default=0)
+    if size is not None and largest >= size:
+        raise ModelError(
+            f"found token {largest} in the encoded data, where the model {name!r} has {size}; its tokenizer is "
+            "another model's"
+        )
 
 
 def load_image_processor(name: str) -> Any:

@@ -19,7 +19,7 @@ from nolakit.tasks.columns import find_columns
 from nolakit.tasks.configurations import BASELINES, build_config, config_class
 from nolakit.tasks.data import load_splits
 from nolakit.tasks.labels import label_names, label_texts
-from nolakit.tasks.models import check_model_path, load_model, load_model_config
+from nolakit.tasks.models import check_model_path, check_token_ids, load_model, load_model_config
 from nolakit.tasks.quiet import quiet
 from nolakit.tasks.reading import Reader, load_processor, row_length
 from nolakit.tasks.record import Record, versions
@@ -40,7 +40,7 @@ class TrainResult:
     output: the folder.
     steps, best_step: optimizer steps, and at which the kept weights were taken.
     truncated: rows that lost tokens to max_length.
-    history: the Trainer's log.
+    history: the Trainer's evaluations, in order.
     """
 
     metrics: dict[str, float]
@@ -75,6 +75,7 @@ def train(settings: TrainSettings, *, callbacks: Sequence[TrainerCallback] = ())
         DataError, ModelError, TargetError, ConfigError, UnsupportedError: what cannot be trained, before
             training starts.
     """
+    settings = settings.with_learning_rates()
     checkpoints = Checkpoints(settings)
     finished = checkpoints.finished()
     if finished is not None:
@@ -86,6 +87,7 @@ def train(settings: TrainSettings, *, callbacks: Sequence[TrainerCallback] = ())
         reader = _make_reader(settings, train_data)
         encoded = reader.encode(train_data)
         eval_encoded = reader.encode(eval_data) if eval_data is not None else None
+        check_token_ids(encoded.rows, load_model_config(settings.model), settings.model)
         adapted = _load_adapted(settings, reader)
         truncated = encoded.truncated + (eval_encoded.truncated if eval_encoded else 0)
         resume_from = checkpoints.open()
@@ -115,8 +117,8 @@ def train(settings: TrainSettings, *, callbacks: Sequence[TrainerCallback] = ())
                 trained_head=trained_head,
                 seconds=round(seconds, 3),
                 steps=trainer.state.global_step,
-                best_step=trainer.state.best_global_step,
-                history=trainer.state.log_history,
+                best_step=trainer.state.best_global_step if trainer.args.load_best_model_at_end else None,
+                history=[row for row in trainer.state.log_history if "eval_loss" in row],
                 versions=versions(),
             )
             if trainer.is_world_process_zero():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from nolakit.errors import ConfigError
+from nolakit.tasks.learning_rates import head_learning_rate, learning_rate
 from nolakit.tasks.nearest import nearest
 
 TASKS = ("causal-lm", "text-classification", "image-classification")
@@ -121,6 +122,14 @@ class TrainSettings:
             raise ConfigError(
                 f"found quantize={self.quantize!r} with method 'full'; a quantised base stays frozen"
             )
+
+    def with_learning_rates(self) -> TrainSettings:
+        """The same, with the method's own learning rates where none are named."""
+        return replace(
+            self,
+            lr=learning_rate(self.method).lr if self.lr is None else self.lr,
+            head_lr=head_learning_rate(self.method).lr if self.head_lr is None else self.head_lr,
+        )
 
     @property
     def classifies(self) -> bool:

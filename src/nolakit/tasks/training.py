@@ -10,7 +10,6 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_callback import EarlyStoppingCallback
 
 from nolakit.tasks.adapting import Adapted
-from nolakit.tasks.learning_rates import head_learning_rate, learning_rate
 from nolakit.tasks.metrics import BEST, class_metrics, summarize_classes, summarize_tokens, token_metrics
 from nolakit.tasks.reading import Reader
 from nolakit.tasks.settings import TrainSettings
@@ -78,7 +77,7 @@ def make_trainer(
         adapted.model,
         _arguments(adapted, settings, folder, train_rows, eval_rows),
         adapted=adapted,
-        head_lr=settings.head_lr if settings.head_lr is not None else head_learning_rate(settings.method).lr,
+        head_lr=settings.head_lr or 0.0,
         train_dataset=train_rows,  # pyright: ignore[reportArgumentType] - a list has what a Dataset needs
         eval_dataset=eval_rows,  # pyright: ignore[reportArgumentType]
         data_collator=reader.collator(),
@@ -97,6 +96,11 @@ def final_metrics(trainer: Trainer) -> dict[str, float]:
     return {name: found[f"eval_{name}"] for name in names if f"eval_{name}" in found}
 
 
+def has_prompt(model: Any) -> bool:
+    """Whether the method is a learned prompt, whose checkpoints the Trainer cannot load back in place."""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
 def _arguments(
     adapted: Adapted,
     settings: TrainSettings,
@@ -108,14 +112,12 @@ def _arguments(
     steps = settings.max_steps or int(-(-len(train_rows or ()) // batch) * settings.epochs)
     every = settings.eval_every or settings.save_every
     evaluates = bool(eval_rows and train_rows)
-    best = evaluates and not getattr(adapted.model, "active_peft_config", None).__class__.__name__.startswith(
-        "Prompt"
-    )
+    best = evaluates and not has_prompt(adapted.model)
     strategy = "steps" if every else "epoch"
     gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=folder,
-        learning_rate=settings.lr if settings.lr is not None else learning_rate(settings.method).lr,
+        learning_rate=settings.lr or 0.0,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         per_device_train_batch_size=settings.batch_size,
