@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 
 import torch
 
 from nolakit import methods
-from nolakit.adapter.files import AdapterFile, open_adapter
+from nolakit.adapter.files import COEFFICIENTS, AdapterFile, open_adapter
 from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.errors import AdapterError, UnsupportedError
 from nolakit.methods.base import ROLES, FactorShape
@@ -35,7 +36,8 @@ def expand(
         AdapterError: a file that cannot be read, or a coefficient that is not finite.
         UnsupportedError: an adapter of a method that is not nolakit's.
 
-    Cost: num_basis multiply-adds for each entry of a factor.
+    Cost: num_basis multiply-adds for each entry of a factor; a basis that modules of one shape share is
+    generated once.
     """
     file = adapter if isinstance(adapter, AdapterFile) else open_adapter(adapter)
     if not file.computed:
@@ -43,16 +45,24 @@ def expand(
             f"found a {file.method!r} adapter in {str(file.folder)!r}; expected one of {', '.join(methods.names())}"
         )
     method = methods.method_class(file.method).from_config(file.config)
-    factors = {}
     with file.open_tensors() as tensors:
+        groups: dict[Hashable, list[tuple[str, FactorShape, torch.Tensor]]] = {}
         for module in file.modules():
             for role in ROLES:
                 name = f"{FILE_PREFIX}{module.path}.{role}"
-                coefficients = tensors.get_tensor(f"{name}.coefficients").to(device or "cpu")
-                if not torch.isfinite(coefficients).all():
-                    raise AdapterError(
-                        f"found coefficients of {name!r} that are not finite; the training diverged"
-                    )
                 shape = FactorShape(role, module.canonical, module.dims[role])
-                factors[f"{name}.weight"] = method.factor(coefficients, shape).to(dtype)
-    return factors
+                groups.setdefault(method.group(shape), []).append(
+                    (name, shape, tensors.get_tensor(f"{name}.{COEFFICIENTS}").float())
+                )
+    factors = {}
+    for members in groups.values():
+        names, shapes, coefficients = zip(*members, strict=True)
+        stacked = torch.stack(coefficients).to(device or "cpu")
+        for name, row in zip(names, stacked, strict=True):
+            if not torch.isfinite(row).all():
+                raise AdapterError(
+                    f"found coefficients of {name!r} that are not finite; the training diverged"
+                )
+        for name, factor in zip(names, method.factors(stacked, shapes), strict=True):
+            factors[f"{name}.weight"] = factor.to(dtype)
+    return dict(sorted(factors.items()))

@@ -43,7 +43,9 @@ def fingerprint(dims: Dims, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
         dims: shapes of the adapter's factors, by canonical path and role.
         layers: the base's own layers, by canonical path.
     """
-    weights = {path: weight for path in sorted(layers) if (weight := _readable_weight(layers[path])) is not None}
+    weights = {
+        path: weight for path in sorted(layers) if (weight := _readable_weight(layers[path])) is not None
+    }
     step = max(1, len(weights) // SKETCHED_WEIGHTS)
     chosen = list(weights)[::step][:SKETCHED_WEIGHTS]
     return {

@@ -9,7 +9,7 @@ files and exports are written once, on top of this. Nothing here imports peft or
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -64,9 +64,24 @@ class Method(ABC):
         """Trained numbers of one factor."""
 
     @abstractmethod
+    def factors(self, coefficients: torch.Tensor, shapes: Sequence[FactorShape]) -> Sequence[torch.Tensor]:
+        """The factors of one group, made together, differentiable in the coefficients.
+
+        Args:
+            coefficients: one row a factor. # shape: (len(shapes), count)
+            shapes: of equal `group`.
+
+        Returns:
+            Tensors of `shape.dims` in float32, or float64 where the coefficients are float64.
+        """
+
+    def group(self, shape: FactorShape) -> Hashable:
+        """Factors of equal group cost less together than apart. Each is its own unless a method says more."""
+        return shape
+
     def factor(self, coefficients: torch.Tensor, shape: FactorShape) -> torch.Tensor:
-        """The factor, of shape `shape.dims`, in float32 (float64 where the coefficients are float64);
-        differentiable in the coefficients."""
+        """One factor. # shape: (count,) -> shape.dims"""
+        return self.factors(coefficients[None], (shape,))[0]
 
 
 def check_positive_integer(name: str, value: Any) -> None:

@@ -12,7 +12,7 @@ and the seed are stored. Source: Koohpayegani et al., ICLR 2024, arXiv 2310.0255
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +56,18 @@ class Nola(Method):
     def count(self, role: Role) -> int:
         return self.num_basis_a if role == "lora_A" else self.num_basis_b
 
-    def factor(self, coefficients: torch.Tensor, shape: FactorShape) -> torch.Tensor:
-        stream = basis.stream_number(shape.role, None if self.share_basis else shape.path)
-        combined = basis.combine(coefficients, seed=self.seed, stream=stream, size=shape.size)
-        if shape.role == "lora_A":
-            combined = combined + self.offset(shape, coefficients.device)
-        return combined.view(shape.dims)
+    def group(self, shape: FactorShape) -> Hashable:
+        """Factors of one role and size that share a basis: it is generated once for all of them."""
+        return (shape.role, shape.dims) if self.share_basis else shape
+
+    def factors(self, coefficients: torch.Tensor, shapes: Sequence[FactorShape]) -> Sequence[torch.Tensor]:
+        first = shapes[0]
+        stream = basis.stream_number(first.role, None if self.share_basis else first.path)
+        rows = basis.combine(coefficients, seed=self.seed, stream=stream, size=first.size).unbind()
+        if first.role == "lora_A":
+            device = coefficients.device
+            rows = [row + self.offset(shape, device) for row, shape in zip(rows, shapes, strict=True)]
+        return [row.view(shape.dims) for row, shape in zip(rows, shapes, strict=True)]
 
     def offset(self, shape: FactorShape, device: torch.device) -> torch.Tensor:
         """A0, flattened: the first vector of the module's own stream over sqrt(in), float32.
