@@ -46,7 +46,7 @@ def adapter(title: str, method: str, **options: Any) -> task.Method:
 CANDIDATES = (
     Candidate(task.Method("frozen head", "head", 0.0), (2e-2, 5e-2, 1e-1, 2e-1)),
     Candidate(adapter("LoRA r=1", "lora", r=1, lora_alpha=1), (1e-3, 3e-3, 1e-2, 3e-2)),
-    Candidate(adapter("NOLA r=4 k=64", "nola", r=4, lora_alpha=4, num_basis=64), (3e-2, 1e-2, 3e-3, 1e-1)),
+    Candidate(adapter("NOLA r=4 k=64", "nola", r=4, lora_alpha=4, num_basis=64), (1e-3, 3e-3, 1e-2, 3e-2)),
 )
 
 

@@ -36,12 +36,12 @@ class Method:
 
 
 METHODS = (
-    Method("frozen head", "head", 1e-1),
+    Method("frozen head", "head", 2e-1),
     Method("LoRA r=1", "lora", 3e-3, {"r": 1, "lora_alpha": 1, "target_modules": "all-linear"}),
     Method(
         "NOLA r=4 k=64",
         "nola",
-        1e-2,
+        3e-3,
         {"r": 4, "lora_alpha": 4, "num_basis": 64, "target_modules": "all-linear"},
     ),
 )

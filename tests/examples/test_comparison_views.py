@@ -66,3 +66,13 @@ def test_a_table_goes_between_its_marks():
     assert fill(text, "x", "new") == "a\n<!-- begin x -->\nnew\n<!-- end x -->\nb"
     with pytest.raises(ValueError, match="no marks"):
         fill(text, "y", "new")
+
+
+def test_the_demo_takes_the_rates_that_the_sweep_chose():
+    from sweep import chosen_lr, read_rows
+    from task import METHODS
+
+    rows = read_rows()
+    assert {method.title: method.lr for method in METHODS} == {
+        method.title: chosen_lr(rows, method.title) for method in METHODS
+    }
