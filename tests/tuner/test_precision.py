@@ -114,3 +114,16 @@ def test_adapter_of_float32_over_a_bfloat16_base(tmp_path):
         assert torch.equal(values, coefficients(model)[name])
     torch.testing.assert_close(logits(loaded, batch).float(), logits(model, batch), **LOW)
     assert_differ(logits(loaded, batch).float(), logits(LLAMA.make(), batch))
+
+
+def test_offset_of_float32_is_not_that_of_bfloat16_seen_before():
+    """A0 is not exact in 16 bits: whatever keeps it must not keep it rounded."""
+    model = get_peft_model(LLAMA.make(), config_for(LLAMA, seed=99)).to(torch.bfloat16)
+    factor = model.base_model.model.model.layers[0].self_attn.q_proj.lora_A["default"]
+    low = factor.weight
+    high = model.to(torch.float32).get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
+    weight = high.lora_A["default"].weight
+    stream = basis.stream_number("lora_A0", "layers.0.self_attn.q_proj")
+    expected = basis.vector(4 * 32, seed=99, stream=stream, bound=32**-0.5).view(4, 32)
+    assert torch.equal(weight, expected) and torch.equal(low, expected.bfloat16())
+    assert not torch.equal(low.float(), weight)

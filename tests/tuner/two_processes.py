@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 two_processes.py FUNCTION FOLDER
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -44,7 +45,6 @@ def data_parallel(folder: Path) -> None:
     wrapped = torch.nn.parallel.DistributedDataParallel(model)
     train(wrapped, part(dist.get_rank(), 2), steps=STEPS)
     torch.save(coefficients(model), folder / f"data_parallel-{dist.get_rank()}.pt")
-    dist.destroy_process_group()
 
 
 def fully_sharded(folder: Path) -> None:
@@ -63,7 +63,6 @@ def fully_sharded(folder: Path) -> None:
     train(model, part(dist.get_rank(), 2), steps=STEPS)
     gathered = {name: value.full_tensor() for name, value in coefficients(model).items()}
     torch.save(gathered, folder / f"fully_sharded-{dist.get_rank()}.pt")
-    dist.destroy_process_group()
 
 
 def accelerated(folder: Path) -> None:
@@ -91,3 +90,4 @@ if __name__ == "__main__":
         debug_launcher(accelerated, (Path(sys.argv[2]),), num_processes=2)
     else:
         globals()[sys.argv[1]](Path(sys.argv[2]))
+        os._exit(0)  # gloo's threads and the interpreter that ends may wait for each other
