@@ -56,12 +56,10 @@ def llama(folder: Path, seed: int = 0, **changes: Any) -> str:
     config = transformers.LlamaConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
         max_position_embeddings=64,
-        intermediate_size=48,
-        num_key_value_heads=2,
         pad_token_id=0,
         bos_token_id=4,
         eos_token_id=5,
-        **{**SIZES, **changes},
+        **{**SIZES, "intermediate_size": 48, "num_key_value_heads": 2, **changes},
     )
     return save(
         made(lambda: transformers.LlamaForCausalLM(config), seed), folder, tokenizer(classifier=False)

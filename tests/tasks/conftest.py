@@ -17,6 +17,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("bases")
     return {
         "llama": tiny.llama(folder / "llama"),
+        "wide": tiny.llama(folder / "wide", hidden_size=64, intermediate_size=64, num_key_value_heads=4),
         "bert": tiny.bert(folder / "bert"),
         "vit": tiny.vit(folder / "vit"),
     }
@@ -61,4 +62,6 @@ def classifier(make_settings, tmp_path_factory: pytest.TempPathFactory) -> Train
 
 @pytest.fixture(scope="session")
 def writer(make_settings, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    return train(make_settings("causal-lm", tmp_path_factory.mktemp("trained") / "writer"))
+    return train(
+        make_settings("causal-lm", tmp_path_factory.mktemp("trained") / "writer", epochs=16, eval_every=24)
+    )

@@ -10,7 +10,6 @@ import torch
 from peft import get_peft_model, prepare_model_for_kbit_training
 from transformers import PreTrainedModel
 
-from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.errors import ConfigError, NolakitError, UnsupportedError
 from nolakit.tasks.configurations import build_config
 from nolakit.tasks.models import head_names
@@ -33,8 +32,8 @@ class Adapted:
         return numbers[0], numbers[1]
 
     def is_head(self, name: str) -> bool:
-        """Whether a parameter belongs to the head."""
-        return name.removeprefix(FILE_PREFIX).partition(".")[0] in self.heads
+        """Whether a parameter belongs to the head, also inside PEFT's wrappers."""
+        return name.removeprefix("base_model.").removeprefix("model.").partition(".")[0] in self.heads
 
 
 def adapt(

@@ -114,7 +114,7 @@ def _arguments(
     evaluates = bool(eval_rows and train_rows)
     best = evaluates and not has_prompt(adapted.model)
     strategy = "steps" if every else "epoch"
-    gpu = torch.cuda.is_available()
+    gpu = torch.accelerator.is_available()
     return TrainingArguments(
         output_dir=folder,
         learning_rate=settings.lr or 0.0,
@@ -137,6 +137,7 @@ def _arguments(
         greater_is_better=BEST[settings.task] != "loss",
         bf16=settings.dtype == "bfloat16",
         fp16=settings.dtype == "float16" and gpu,
+        use_cpu=not gpu,
         seed=settings.data_seed,
         data_seed=settings.data_seed,
         label_names=["labels"],
