@@ -89,6 +89,15 @@ def test_an_output_is_neither_overwritten_unasked_nor_half_written(make_adapter,
     nolakit.export_lora(good, out, overwrite=True)
 
 
+def test_names_that_wrappers_added_are_left_out(make_adapter):
+    wrapped = {
+        key.replace("layers.0.", "layers.0._orig_mod."): value for key, value in coefficients().items()
+    }
+    plain, found = nolakit.expand(make_adapter("plain")), nolakit.expand(make_adapter(tensors=wrapped))
+    assert all(torch.equal(found[key], value) for key, value in plain.items())
+    assert found.keys() == plain.keys()
+
+
 def test_an_adapter_of_another_method_is_refused(make_adapter):
     with pytest.raises(UnsupportedError, match="'lora'"):
         nolakit.expand(make_adapter(peft_type="LORA"))

@@ -22,6 +22,24 @@ def test_other_weights(case, tmp_path):
         PeftModel.from_pretrained(case.make(seed=1), tmp_path)
 
 
+def test_a_refused_base_is_left_as_it_was(tmp_path):
+    adapted(LLAMA).save_pretrained(tmp_path)
+    base, batch = LLAMA.make(seed=1), LLAMA.batch()
+    names, before = [name for name, _ in base.named_modules()], logits(base, batch)
+    with pytest.raises(BaseMismatchError):
+        PeftModel.from_pretrained(base, tmp_path)
+    assert [name for name, _ in base.named_modules()] == names
+    assert all(parameter.requires_grad for parameter in base.parameters())
+    assert torch.equal(logits(base, batch), before)
+
+    model = get_peft_model(base, config_for(LLAMA, init_weights=False)).eval()
+    before = logits(model, batch)
+    with pytest.raises(BaseMismatchError):
+        model.load_adapter(tmp_path, "other")
+    assert list(model.peft_config) == ["default"]
+    assert torch.equal(logits(model, batch), before)
+
+
 @pytest.mark.parametrize("size", [{"intermediate_size": 52}, {"num_hidden_layers": 3}])
 def test_other_shapes(size, tmp_path):
     adapted(LLAMA).save_pretrained(tmp_path)

@@ -52,7 +52,7 @@ def expand(
                 name = f"{FILE_PREFIX}{module.path}.{role}"
                 shape = FactorShape(role, module.canonical, module.dims[role])
                 groups.setdefault(method.group(shape), []).append(
-                    (name, shape, tensors.get_tensor(f"{name}.{COEFFICIENTS}").float())
+                    (name, shape, tensors.get_tensor(f"{module.key}.{role}.{COEFFICIENTS}").float())
                 )
     factors = {}
     for members in groups.values():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from nolakit import methods
-from nolakit.adapter.paths import FILE_PREFIX, canonical_path
+from nolakit.adapter.paths import canonical_path, unwrapped_path
 from nolakit.adapter.shapes import ModuleDims, shapes_of
 from nolakit.errors import AdapterError, AdapterNotFoundError, BasisError, ConfigError
 
@@ -60,8 +60,10 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class ModuleInfo:
-    """One adapted module: its path in the file, its canonical path, and its factors' shapes."""
+    """One adapted module: its name in the file, its path in the base model, its canonical path, and the shapes
+    of its factors."""
 
+    key: str
     path: str
     canonical: str
     dims: ModuleDims
@@ -100,9 +102,9 @@ class AdapterFile:
                     f"found only {', '.join(sorted(roles))} of module {path!r}; expected lora_A and lora_B. "
                     "The file is incomplete: fetch or save it again"
                 )
-            bare = path.removeprefix(FILE_PREFIX)
             canonical = canonical_path(path, prefix)
-            yield ModuleInfo(bare, canonical, shapes_of(canonical, self.config.get("module_shapes")), roles)
+            dims = shapes_of(canonical, self.config.get("module_shapes"))
+            yield ModuleInfo(path, unwrapped_path(path), canonical, dims, roles)
 
     def other_tensors(self) -> dict[str, TensorInfo]:
         """What the file holds besides coefficients."""

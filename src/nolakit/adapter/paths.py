@@ -10,6 +10,14 @@ WRAPPER_PARTS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_chec
 FILE_PREFIX = "base_model.model."
 
 
+def unwrapped_path(path: str) -> str:
+    """The path without PEFT's file prefix and the parts that wrappers add."""
+    parts = path.removeprefix(FILE_PREFIX).split(".")
+    while parts and parts[0] in WRAPPER_PARTS:
+        parts = parts[1:]
+    return ".".join(part for part in parts if part not in WRAPPER_PARTS - {"module"})
+
+
 def canonical_path(path: str, base_prefix: str) -> str:
     """`model.layers.0.mlp.up_proj` -> `layers.0.mlp.up_proj` for base_prefix `model`.
 
@@ -17,9 +25,5 @@ def canonical_path(path: str, base_prefix: str) -> str:
         path: a module path relative to the base model, or one in an adapter file.
         base_prefix: the name under which the model with a head holds the model without; "" for none.
     """
-    parts = path.removeprefix(FILE_PREFIX).split(".")
-    while parts and parts[0] in WRAPPER_PARTS:
-        parts = parts[1:]
-    parts = [part for part in parts if part not in WRAPPER_PARTS - {"module"}]
-    bare = ".".join(parts)
+    bare = unwrapped_path(path)
     return bare.removeprefix(base_prefix + ".") if base_prefix else bare

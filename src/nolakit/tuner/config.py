@@ -11,6 +11,7 @@ from peft import LoraConfig
 from nolakit.errors import UnsupportedError
 from nolakit.methods import method_class
 from nolakit.methods.base import ROLES, Method, check_positive_integer
+from nolakit.tuner.layer_pattern import LayerPattern
 from nolakit.tuner.peft_type import peft_type_member
 
 # LoRA's options that mean the same where the factors are computed. Any other, those that a later PEFT
@@ -29,19 +30,6 @@ REFUSED_OPTIONS = {
     "megatron_config": "Megatron's parallel layers hold factors of their own",
     "megatron_core": "Megatron's parallel layers hold factors of their own",
 }
-
-
-class LayerPattern(dict):
-    """rank_pattern or alpha_pattern, whose `keys` also match the names of a layer's parameters: PEFT's
-    hotswap_adapter looks those up where it means the layer, and would give it the default scaling."""
-
-    PARAMETER = r"(\.lora_[AB]\..*)?"
-
-    def keys(self):
-        return dict.fromkeys(pattern + self.PARAMETER for pattern in self).keys()
-
-    def get(self, key, default=None):
-        return super().get(key.removesuffix(self.PARAMETER), default)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from torch import nn
 
 from nolakit.basis.streams import stream_number
 from nolakit.methods.base import FactorShape, Method
+from nolakit.tuner.expansion import Expansion
 
 torch.compiler.assume_constant_result(stream_number)  # SHA-256 is nothing that a compiler traces
 
@@ -34,9 +35,16 @@ class LinearFactor(nn.Module):
         zeros = torch.zeros(method.count(shape.role), device=like.device, dtype=like.dtype)
         self.coefficients = nn.Parameter(zeros, requires_grad=like.requires_grad)
 
+        self.expansion: Expansion | None = None
+        self.position = 0  # in the expansion
+
     @property
     def weight(self) -> torch.Tensor:
         """The factor, differentiable in the coefficients. # shape: shape.dims"""
+        return self.compute() if self.expansion is None else self.expansion.weight(self)
+
+    def compute(self) -> torch.Tensor:
+        """The factor, made now and by itself. # shape: shape.dims"""
         return self.method.factor(self.coefficients, self.shape).to(self.coefficients.dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

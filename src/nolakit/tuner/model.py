@@ -22,14 +22,14 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from nolakit.adapter.fingerprint import Dims, check_fingerprint, fingerprint
-from nolakit.adapter.paths import FILE_PREFIX, canonical_path
+from nolakit.adapter.paths import canonical_path
 from nolakit.adapter.shapes import compact_shapes
-from nolakit.errors import UnsupportedError
+from nolakit.errors import BaseMismatchError, UnsupportedError
 from nolakit.methods.base import ROLES, FactorShape
 from nolakit.tuner.config import ComputedLoraConfig
+from nolakit.tuner.expansion import share_expansions
 from nolakit.tuner.factor import LinearFactor, factor_like
-
-PARAMETER_MARK = ".lora_"
+from nolakit.tuner.naming import aligned_key, base_layer_paths, base_model_prefix, short_names
 
 # Layers that PEFT would give LoRA factors that this model cannot compute.
 UNSUPPORTED_LAYERS = (nn.Embedding, nn.Conv1d, nn.Conv3d, nn.MultiheadAttention)
@@ -45,22 +45,38 @@ class ComputedLoraModel(LoraModel):
         self._refuse_unsupported_layers(model, config)
         config.base_model_prefix = base_model_prefix(model)
         every_linear = config.target_modules == "all-linear"
+        trained_before = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with _quiet_rng():
             super().inject_adapter(model, adapter_name, *args, **kwargs)
         layers = self._adapted_layers(adapter_name)
-        if not config.init_weights:
-            for layer in layers.values():
-                for role in ROLES:
-                    getattr(layer, role)[adapter_name].randomize()
+        factors = {
+            path: {role: getattr(layer, role)[adapter_name] for role in ROLES}
+            for path, layer in layers.items()
+        }
+        try:
+            dims = {path: {role: roles[role].shape.dims for role in ROLES} for path, roles in factors.items()}
+            record_base(config, dims, {path: layer.get_base_layer() for path, layer in layers.items()})
+        except BaseMismatchError:
+            self._take_back(adapter_name, trained_before)
+            raise
+        config.module_shapes = compact_shapes(dims)
         if every_linear:
             paths = base_layer_paths(model, config.base_model_prefix)
             config.target_modules = short_names(set(layers), paths)  # pyright: ignore[reportAttributeAccessIssue] - PEFT keeps a set here
-        dims = {
-            path: {role: getattr(layer, role)[adapter_name].shape.dims for role in ROLES}
-            for path, layer in layers.items()
-        }
-        config.module_shapes = compact_shapes(dims)
-        record_base(config, dims, {path: layer.get_base_layer() for path, layer in layers.items()})
+        each_factor = [roles[role] for roles in factors.values() for role in ROLES]
+        share_expansions(each_factor)
+        if not config.init_weights:
+            for factor in each_factor:
+                factor.randomize()
+
+    def _take_back(self, adapter_name: str, trained_before: list[nn.Parameter]) -> None:
+        """Leave the model as it was before an adapter that does not fit it."""
+        if len(self.peft_config) > 1:
+            self.delete_adapter(adapter_name)
+        else:
+            self.unload()
+        for parameter in trained_before:
+            parameter.requires_grad_(True)
 
     def _create_and_replace(
         self, lora_config, adapter_name, target, target_name, parent, current_key, **kwargs
@@ -120,7 +136,7 @@ class ComputedLoraModel(LoraModel):
                 (name, module) for name, module in base.named_modules() if isinstance(module, LoraLayer)
             )
             layers = {canonical_path(name, prefix): name for name, _ in modules}
-            state_dict = {_aligned(key, layers, prefix): value for key, value in state_dict.items()}
+            state_dict = {aligned_key(key, layers, prefix): value for key, value in state_dict.items()}
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
 
     def _refuse_unsupported_layers(self, model: nn.Module, config: ComputedLoraConfig) -> None:
@@ -178,36 +194,6 @@ def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraCon
             )
         shape = FactorShape(role, path, tuple(original.weight.shape))
         factors[adapter_name] = factor_like(original, method, shape, layer.get_base_layer())
-
-
-def base_model_prefix(model: nn.Module) -> str:
-    """The name under which a transformers model with a head holds its headless model, or ""."""
-    prefix = getattr(model, "base_model_prefix", "")
-    return prefix if isinstance(prefix, str) and prefix and hasattr(model, prefix) else ""
-
-
-def base_layer_paths(model: nn.Module, prefix: str) -> set[str]:
-    """Canonical paths of all modules of the base model, those inside LoRA layers left out."""
-    inside = [key + "." for key, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
-    return {
-        canonical_path(key, prefix)
-        for key, _ in model.named_modules()
-        if key and not key.startswith(tuple(inside))
-    }
-
-
-def short_names(targets: set[str], paths: set[str]) -> set[str]:
-    """The last parts of the target paths where those match no other module, else the paths themselves."""
-    last_parts = {path.rpartition(".")[2] for path in targets}
-    matched = {path for path in paths if path.rpartition(".")[2] in last_parts}
-    return last_parts if matched == targets else targets
-
-
-def _aligned(key: str, layers: dict[str, str], prefix: str) -> str:
-    """The key of a file with its module path spelt as this model spells it, where it has that module."""
-    path, mark, tail = key.partition(PARAMETER_MARK)
-    found = layers.get(canonical_path(path, prefix))
-    return FILE_PREFIX + found + mark + tail if mark and found is not None else key
 
 
 def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:
