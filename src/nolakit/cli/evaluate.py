@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nolakit.cli.options import Adapter, AsJson, Base, Dtype, Merged, check_dtype
-from nolakit.cli.output import print_facts, print_json
+from nolakit.cli.output import note, print_facts, print_json
 
 EXAMPLE = "Example: nolakit evaluate reviews-adapter --data test.jsonl --merged"
 
@@ -34,6 +34,7 @@ def command(
 ) -> None:
     """Load base and adapter again and print the metrics."""
     check_dtype(dtype)
+    note(f"loading {adapter} and its base")
     from nolakit.cli.progress import ProgressCallback
     from nolakit.tasks.evaluation import evaluate
 

@@ -39,7 +39,7 @@ def exit_code(error: BaseException) -> ExitCode:
 def message(error: BaseException) -> str:
     """The error in one paragraph, for people."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+        return "interrupted; a training that saved a checkpoint goes on with --resume"
     if isinstance(error, errors.NolakitError):
         return str(error)
     return f"unexpected {type(error).__name__}: {error}\nRun `nolakit --debug ...` to see where"

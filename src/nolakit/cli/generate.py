@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nolakit.cli.options import Adapter, AsJson, Base, Merged
-from nolakit.cli.output import print_json
+from nolakit.cli.output import note, print_json
 from nolakit.errors import ConfigError
 
 EXAMPLE = 'Example: nolakit generate stories-adapter --prompt "Once upon a time" --max-new-tokens 100'
@@ -30,6 +30,7 @@ def command(
     """Continue prompts with a trained language model."""
     if (prompt is None) == (prompts is None):
         raise ConfigError("found both --prompt and --prompts, or neither; expected one of them")
+    note(f"loading {adapter} and its base")
     from nolakit.tasks.generation import generate, read_prompts
 
     texts = read_prompts(prompts) if prompts is not None else prompt or []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nolakit.cli.options import Adapter, AsJson, Base, Dtype, Output, Overwrite, check_dtype
-from nolakit.cli.output import print_facts, print_json
+from nolakit.cli.output import note, print_facts, print_json
 
 EXAMPLE = "Example: nolakit merge reviews-adapter -o reviews-model --dtype bfloat16"
 
@@ -18,6 +18,7 @@ def command(
 ) -> None:
     """Fold an adapter into its base and save an ordinary model with its tokenizer."""
     check_dtype(dtype)
+    note(f"loading {adapter} and its base")
     from nolakit.tasks.merging import merge
 
     result = merge(adapter, output, base=base, dtype=dtype, overwrite=overwrite)

@@ -98,7 +98,10 @@ def command(
         str | None, typer.Option(help="Default: found.", rich_help_panel=DATA)
     ] = None,
     separator: Annotated[
-        str, typer.Option(help="Between prompt and completion.", rich_help_panel=DATA)
+        str,
+        typer.Option(
+            help="Between prompt and completion.", rich_help_panel=DATA, show_default="a line break"
+        ),
     ] = "\n",
     text_unit: Annotated[
         str, typer.Option(help="A document of a text file is a line or the file.", rich_help_panel=DATA)
@@ -136,6 +139,7 @@ def command(
         output=str(output),
         options=chosen,
     )
+    note(f"{method}: loading {model} and {data}")
     from nolakit.cli.progress import ProgressCallback
     from nolakit.tasks.run import train
 

@@ -90,8 +90,12 @@ def make_trainer(
 
 
 def final_metrics(trainer: Trainer) -> dict[str, float]:
-    """The metrics of the model as it is, on the trainer's evaluation rows."""
-    found = trainer.evaluate()
+    """The metrics of the model as it is, on the trainer's evaluation rows; those of the training, where it
+    evaluated just these weights."""
+    state = trainer.state
+    step = state.best_global_step if trainer.args.load_best_model_at_end else state.global_step
+    logged = [row for row in state.log_history if row["step"] == step and "eval_loss" in row]
+    found = logged[-1] if logged else trainer.evaluate()
     names = ("loss", "accuracy", "macro_f1", "perplexity", "token_accuracy")
     return {name: found[f"eval_{name}"] for name in names if f"eval_{name}" in found}
 
