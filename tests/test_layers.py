@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "nolakit"
 LAYERS = ["errors", "basis", "methods", "adapter", "tuner", "hook", "startup", "tasks", "cli"]
 THIRD_PARTY = {  # package -> the only places that may import it
     "numba": {"basis/cpu.py"},
+    "triton": {"basis/gpu.py"},
     "peft": {"tuner", "tasks"},
     "transformers": {"tasks"},
     "datasets": {"tasks"},
@@ -66,7 +67,7 @@ def test_a_dependency_is_imported_only_where_it_belongs(package, places):
 @pytest.mark.parametrize("code, absent", [
     ("import nolakit", "torch transformers peft numpy numba"),
     ("import nolakit.basis, nolakit.methods", "torch transformers peft"),
-    ("import nolakit; nolakit.basis.combine", "transformers peft"),
+    ("import nolakit; nolakit.basis.combine", "transformers peft triton"),
     ("import nolakit.adapter.inspect", "torch transformers peft"),
     ("import nolakit.adapter.lora", "transformers peft"),
     ("import nolakit.cli.app", "torch transformers peft datasets"),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from backends_here import BACKENDS_HERE
 from nolakit.basis import combine, stream_number, use_backend, vector
-from nolakit.basis.backends import BACKENDS
 from nolakit.basis.philox import philox4x32
 from nolakit.basis.reference import entry_bytes
 from plain_philox import basis_bytes, philox4x32_10
@@ -30,12 +30,12 @@ def words(text: str) -> tuple[int, ...]:
     return tuple(int(text[at : at + 8], 16) for at in range(0, len(text), 8))
 
 
-def combined_bytes(seed: int, stream: int, num_basis: int, size: int) -> bytes:
+def combined_bytes(seed: int, stream: int, num_basis: int, size: int, device: str) -> bytes:
     """The bytes of a whole basis, read back through `combine` with one-hot coefficients: exact, because each
     sum has one term and the scale is a power of two."""
-    one_hot = torch.eye(num_basis) * num_basis**0.5
+    one_hot = torch.eye(num_basis, device=device) * num_basis**0.5
     values = combine(one_hot, seed=seed, stream=stream, size=size)
-    return ((values * 256 + 255) / 2).to(torch.uint8).flatten().numpy().tobytes()
+    return ((values * 256 + 255) / 2).to(torch.uint8).flatten().cpu().numpy().tobytes()
 
 
 @pytest.mark.parametrize("counter, key, output", KNOWN_ANSWERS)
@@ -58,15 +58,15 @@ def test_bytes_are_golden(row):
     assert basis_bytes(row["seed"], row["stream"], row["index"], start, length).hex() == row["bytes"]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend, device", BACKENDS_HERE.items())
 @pytest.mark.parametrize(
     "seed, name, num_basis, size", [(0, "lora_A", 4, 1500), (2**64 - 1, "lora_B", 16, 2049)]
 )
-def test_every_backend_makes_the_same_bytes(backend, seed, name, num_basis, size):
+def test_every_backend_makes_the_same_bytes(backend, device, seed, name, num_basis, size):
     stream = stream_number(name)
     expected = b"".join(basis_bytes(seed, stream, index, 0, size) for index in range(num_basis))
     with use_backend(backend):
-        assert combined_bytes(seed, stream, num_basis, size) == expected
+        assert combined_bytes(seed, stream, num_basis, size, device) == expected
 
 
 @pytest.mark.parametrize("row", GOLDEN["digests"], ids=lambda row: str(row["size"]))
@@ -83,18 +83,19 @@ def test_streams_are_golden(name, number):
     assert stream_number(role, path or None) == number
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_smaller_vector_is_a_prefix(backend):
+@pytest.mark.parametrize("backend, device", BACKENDS_HERE.items())
+def test_a_smaller_vector_is_a_prefix(backend, device):
     with use_backend(backend):
-        long = vector(5000, seed=3, stream=9)
-        assert torch.equal(vector(1237, seed=3, stream=9), long[:1237])
+        long = vector(5000, seed=3, stream=9, device=device)
+        assert torch.equal(vector(1237, seed=3, stream=9, device=device), long[:1237])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_bounded_vector_is_rounded_once(backend):
+@pytest.mark.parametrize("backend, device", BACKENDS_HERE.items())
+def test_a_bounded_vector_is_rounded_once(backend, device):
     bound = 1 / 384**0.5
     with use_backend(backend):
-        entries, bounded = vector(4096, seed=5, stream=6), vector(4096, seed=5, stream=6, bound=bound)
+        entries = vector(4096, seed=5, stream=6, device=device)
+        bounded = vector(4096, seed=5, stream=6, bound=bound, device=device)
     expected = entries.double() * torch.tensor(bound, dtype=torch.float32).double()
     assert torch.equal(bounded, expected.float())
 

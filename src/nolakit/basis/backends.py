@@ -30,9 +30,16 @@ class Backend:
     supports: Callable[[torch.Tensor], bool]
 
 
+def _triton_runs_on(tensor: torch.Tensor) -> bool:
+    return tensor.is_cuda or (tensor.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
+
+
 BACKENDS = {  # the first that supports a tensor computes it
     "numba": Backend(
         "nolakit.basis.cpu", "numba", lambda t: t.device.type == "cpu" and t.dtype == torch.float32
+    ),
+    "triton": Backend(
+        "nolakit.basis.gpu", "triton", lambda t: t.dtype == torch.float32 and _triton_runs_on(t)
     ),
     "reference": Backend("nolakit.basis.reference", "torch", lambda t: True),
 }
