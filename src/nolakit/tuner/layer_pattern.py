@@ -1,4 +1,4 @@
-"""Rank and scaling by layer, in a form that PEFT's hotswap reads rightly. Tried on PEFT 0.20.0 to 0.21.2."""
+"""Rank and scaling by layer, in a form that PEFT's hotswap reads rightly. Tried on PEFT 0.21.2."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ kind), and then this model puts computed factors in the place of the two modules
 with `lora_A` and `lora_B` afterwards reads their `weight`, so merging, mixed batches, hotswapping and the
 rest are PEFT's own code. ARCHITECTURE.md says what else was tried.
 
-`_create_and_replace` is private to PEFT; tried on 0.20.0 to 0.21.2.
+`_create_and_replace` is private to PEFT; tried on 0.21.2.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `peft.PeftType` admits no new member, yet `register_peft_method` demands one; a plain string fails in
 transformers, which reads `peft_type.value`. So a member is added the way the enum module adds its own.
-Tried on PEFT 0.20.0 to 0.21.2. `tests/tuner/test_registration.py` fails if any of it moves.
+Tried on PEFT 0.21.2. `tests/tuner/test_registration.py` fails if any of it moves.
 """
 
 from __future__ import annotations
