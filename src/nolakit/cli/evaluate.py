@@ -35,13 +35,14 @@ def command(
     """Load base and adapter again and print the metrics."""
     check_dtype(dtype)
     note(f"loading {adapter} and its base")
-    from nolakit.cli.progress import ProgressCallback
+    from nolakit.cli.progress import Bars
     from nolakit.tasks.evaluation import evaluate
+    from nolakit.tasks.reporting import Reports
 
     result = evaluate(
         adapter, data=data, base=base, merged=merged, split=split, batch_size=batch_size, dtype=dtype,
         text_column=text_column, label_column=label_column, prompt_column=prompt_column,
-        completion_column=completion_column, callbacks=[ProgressCallback()],
+        completion_column=completion_column, callbacks=[Reports(Bars())],
     )  # fmt: skip
     if as_json:
         print_json(result.to_dict())

@@ -1,74 +1,73 @@
-"""The Trainer's progress as a rich bar on stderr, or as plain lines where stderr is no terminal."""
+"""Progress as rich bars on stderr, or as plain lines where stderr is no terminal."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from transformers import TrainerCallback
 
 from nolakit.cli.output import note, notes
 
 SHOWN = ("loss", "accuracy", "perplexity", "token_accuracy")
 
 
-class ProgressCallback(TrainerCallback):
-    """One bar of the training steps with the newest loss; one of each evaluation; a line when it is done."""
+class Bars:
+    """One bar of the training steps with the newest loss, one of each evaluation, a line when that is done.
+    A `nolakit.tasks.reporting.Reporter`."""
 
     def __init__(self) -> None:
-        self.bars: Progress | None = None
-        self.steps: Any = None
-        self.rows: Any = None
+        self.progress: Progress | None = None
+        self.steps: TaskID | None = None
+        self.batches: TaskID | None = None
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
-        self.steps = self._open().add_task("training", total=state.max_steps, completed=state.global_step)
+    def begin(self, steps: int, done: int) -> None:
+        self.steps = self._open().add_task("training", total=steps, completed=done)
 
-    def on_step_end(self, args, state, control, **kwargs) -> None:
-        if self.bars is not None:
-            self.bars.update(self.steps, completed=state.global_step)
+    def step(self, done: int) -> None:
+        if self.progress is not None and self.steps is not None:
+            self.progress.update(self.steps, completed=done)
 
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        if self.bars is not None and logs and "loss" in logs and self.steps is not None:
-            self.bars.update(self.steps, description=f"training, loss {float(logs['loss']):.4f}")
+    def loss(self, value: float) -> None:
+        if self.progress is not None and self.steps is not None:
+            self.progress.update(self.steps, description=f"training, loss {value:.4f}")
 
-    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs) -> None:
-        if self.rows is None:
-            self.rows = self._open().add_task("evaluating", total=len(eval_dataloader or ()))
-        if self.bars is not None:
-            self.bars.advance(self.rows)
+    def batch(self, batches: int | None) -> None:
+        if self.batches is None:
+            self.batches = self._open().add_task("evaluating", total=batches)
+        self._open().advance(self.batches)
 
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
-        if self.bars is not None and self.rows is not None:
-            self.bars.remove_task(self.rows)
-            self.rows = None
-        if self.steps is None:
-            self._close()
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+        if self.progress is not None and self.batches is not None:
+            self.progress.remove_task(self.batches)
+            self.batches = None
+        if self.steps is None:  # no training around it
+            self.end()
             return
-        found = metrics or {}
-        values = [f"{name} {found[f'eval_{name}']:.4f}" for name in SHOWN if f"eval_{name}" in found]
-        note(f"step {state.global_step:,}: {', '.join(values)}")
+        values = [f"{name} {metrics[name]:.4f}" for name in SHOWN if name in metrics]
+        note(f"step {step:,}: {', '.join(values)}")
 
-    def on_train_end(self, args, state, control, **kwargs) -> None:
-        self._close()
-        self.steps = None
+    def end(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+        self.progress = self.steps = None
 
     def _open(self) -> Progress:
-        if self.bars is None:
-            self.bars = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                TimeRemainingColumn(), console=notes, disable=not notes.is_terminal, transient=True,
-            )  # fmt: skip
-            self.bars.start()
-        return self.bars
-
-    def _close(self) -> None:
-        if self.bars is not None:
-            self.bars.stop()
-            self.bars = None
+        if self.progress is None:
+            self.progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=notes,
+                disable=not notes.is_terminal,
+                transient=True,
+            )
+            self.progress.start()
+        return self.progress

@@ -140,10 +140,11 @@ def command(
         options=chosen,
     )
     note(f"{method}: loading {model} and {data}")
-    from nolakit.cli.progress import ProgressCallback
+    from nolakit.cli.progress import Bars
+    from nolakit.tasks.reporting import Reports
     from nolakit.tasks.run import train
 
-    result = train(settings, callbacks=[ProgressCallback()])
+    result = train(settings, callbacks=[Reports(Bars())])
     if result.truncated:
         note(f"{result.truncated:,} rows were longer than --max-length and lost tokens")
     values = result.to_dict()
