@@ -18,7 +18,7 @@ THIRD_PARTY = {  # package -> the only places that may import it
     "numba": {"basis/cpu.py"},
     "triton": {"basis/gpu.py"},
     "peft": {"tuner", "tasks"},
-    "transformers": {"tasks"},
+    "transformers": {"tasks", "cli/progress.py"},
     "datasets": {"tasks"},
     "typer": {"cli"},
     "rich": {"cli", "tasks"},

@@ -12,8 +12,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_program_prints_what_is_written(tmp_path):
-    program, output = (re.search(rf"```{kind}\n(.*?)```", README, re.S).group(1) for kind in ("python", "text"))
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    program, output = (
+        re.search(rf"```{kind}\n(.*?)```", README, re.S).group(1) for kind in ("python", "text")
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout == output
 
 

@@ -12,7 +12,10 @@ START, END = "<!-- methods: start -->\n", "<!-- methods: end -->\n"
 
 def table() -> str:
     """One row a registered method."""
-    rows = ["| method | configuration | update to W | trained numbers a module | source |", "|---|---|---|---|---|"]
+    rows = [
+        "| method | configuration | update to W | trained numbers a module | source |",
+        "|---|---|---|---|---|",
+    ]
     for name in methods.names():
         method = methods.method_class(name)
         cells = (name, f"`{method.__name__}Config`", method.update, method.trained, method.source)
