@@ -2,13 +2,12 @@
 
 PEFT has no entry points, and importing it loads torch and transformers; so `import nolakit` only waits for it.
 This file runs at every `import nolakit`, and at every start of Python where `startup.py` installed it, so it
-imports next to nothing: not even importlib.abc, whose classes need not be inherited from.
+imports nothing: not even importlib.abc, whose classes need not be inherited from.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,15 +31,19 @@ def _register() -> None:
 
 
 class _PeftFinder:
-    """Finds `peft` as Python would, once, and puts the registration behind its execution."""
+    """Finds `peft` as Python would, and puts the registration behind its execution. It stays until then, because
+    transformers looks for PEFT without importing it."""
 
     def find_spec(self, fullname: str, path=None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname != "peft":
             return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _RegisteringLoader(spec.loader)  # pyright: ignore[reportAttributeAccessIssue]
-        return spec
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _RegisteringLoader(spec.loader)  # pyright: ignore[reportAttributeAccessIssue]
+                return spec
+        return None
 
 
 class _RegisteringLoader:

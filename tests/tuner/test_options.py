@@ -142,3 +142,21 @@ def test_lora_dropout():
     assert_differ(logits(model, batch), logits(model, batch))
     model.merge_adapter()
     assert torch.equal(logits(model, batch), logits(model, batch))
+
+
+def test_layers_pattern(tmp_path):
+    model = adapted(LLAMA, layers_to_transform=[1], layers_pattern="layers")
+    assert coefficients(model) and all(".layers.1." in name for name in coefficients(model))
+    survives(model, tmp_path)
+
+
+def test_ensure_weight_tying_keeps_a_trained_embedding_tied(tmp_path):
+    base = LLAMA.make()
+    base.config.tie_word_embeddings = True
+    base.tie_weights()
+    config = config_for(LLAMA, modules_to_save=["embed_tokens"], ensure_weight_tying=True)
+    model = get_peft_model(base, config)
+    train(model, LLAMA.batch())
+    embedding = model.get_input_embeddings().modules_to_save["default"].weight
+    assert embedding.requires_grad
+    assert model.get_output_embeddings().modules_to_save["default"].weight is embedding

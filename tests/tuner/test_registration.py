@@ -4,6 +4,8 @@ import copy
 import json
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import peft
@@ -82,3 +84,16 @@ def test_spawned_worker():
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         found = pool.submit(outputs_in_worker, model.peft_config["default"], model, batch).result()
     assert torch.equal(torch.tensor(found), logits(model, batch))
+
+
+def test_looking_for_peft_without_importing_it_does_not_use_up_the_hook():
+    """As transformers does when it is imported between nolakit and PEFT."""
+    code = (
+        "import importlib.util, sys, nolakit\n"
+        "assert importlib.util.find_spec('peft') and 'peft' not in sys.modules\n"
+        "import peft\n"
+        "assert 'NOLAKIT_NOLA' in peft.PeftType.__members__\n"
+        "assert not any(type(finder).__module__ == 'nolakit.hook' for finder in sys.meta_path)\n"
+        "assert not type(peft.__spec__.loader).__module__.startswith('nolakit')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

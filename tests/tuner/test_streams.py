@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from torch import nn
 
 from nolakit import NolaConfig, basis
@@ -137,3 +137,29 @@ def test_other_adapters_do_not_matter():
     expected = factors(get_peft_model(LLAMA.make(), config_for(LLAMA)), "lora_A")
     for name, factor in factors(model, "lora_A").items():
         assert torch.equal(factor.weight, expected[name].weight)
+
+
+class DataParallel(nn.Module):
+    """Names its only child as torch's DistributedDataParallel does."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize("wrap", [DataParallel, lambda model: torch.compile(model, backend="eager")])
+@pytest.mark.parametrize("share_basis", [True, False])
+def test_a_base_that_is_wrapped_already_gives_the_same_weights(wrap, share_basis, tmp_path):
+    config = config_for(LLAMA, share_basis=share_basis, task_type=None)
+    plain, wrapped = get_peft_model(LLAMA.make(), config), get_peft_model(wrap(LLAMA.make()), config)
+    for model in (plain, wrapped):
+        randomize(model)
+    for role in ("lora_A", "lora_B"):
+        pairs = zip(factors(plain, role).values(), factors(wrapped, role).values(), strict=True)
+        assert all(torch.equal(one.weight, other.weight) for one, other in pairs)
+    wrapped.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(LLAMA.make(), tmp_path)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(coefficients(loaded).values(), coefficients(plain).values(), strict=True)
+    )

@@ -29,7 +29,13 @@ from nolakit.methods.base import ROLES, FactorShape
 from nolakit.tuner.config import ComputedLoraConfig
 from nolakit.tuner.expansion import share_expansions
 from nolakit.tuner.factor import LinearFactor, factor_like
-from nolakit.tuner.naming import aligned_key, base_layer_paths, base_model_prefix, short_names
+from nolakit.tuner.naming import (
+    aligned_key,
+    base_layer_paths,
+    base_model_prefix,
+    short_names,
+    unwrapped_model,
+)
 
 # Layers that PEFT would give LoRA factors that this model cannot compute.
 UNSUPPORTED_LAYERS = (nn.Embedding, nn.Conv1d, nn.Conv3d, nn.MultiheadAttention)
@@ -131,11 +137,12 @@ class ComputedLoraModel(LoraModel):
         a head loads over one without, a file made over a plain model over one with compiled layers."""
         if isinstance(config, ComputedLoraConfig):
             base = getattr(model, "get_base_model", lambda: model)()
-            prefix = getattr(base, "base_model_prefix", "")
-            modules = (
-                (name, module) for name, module in base.named_modules() if isinstance(module, LoraLayer)
-            )
-            layers = {canonical_path(name, prefix): name for name, _ in modules}
+            prefix = getattr(unwrapped_model(base), "base_model_prefix", "")
+            layers = {
+                canonical_path(name, prefix): name
+                for name, module in base.named_modules()
+                if isinstance(module, LoraLayer)
+            }
             state_dict = {aligned_key(key, layers, prefix): value for key, value in state_dict.items()}
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from nolakit.adapter.paths import FILE_PREFIX, canonical_path
+from nolakit.adapter.paths import FILE_PREFIX, WRAPPER_PARTS, canonical_path
 
 PARAMETER_MARK = ".lora_"  # what stands between a module's path and its adapter's parameters
 
 
+def unwrapped_model(model: nn.Module) -> nn.Module:
+    """The model inside PEFT's wrapper, DDP, FSDP or torch.compile, whichever of them are around it."""
+    model = getattr(model, "get_base_model", lambda: model)()
+    while len(children := dict(model.named_children())) == 1 and children.keys() <= WRAPPER_PARTS:
+        (model,) = children.values()
+    return model
+
+
 def base_model_prefix(model: nn.Module) -> str:
     """The name under which a transformers model with a head holds its headless model, or ""."""
+    model = unwrapped_model(model)
     prefix = getattr(model, "base_model_prefix", "")
     return prefix if isinstance(prefix, str) and prefix and hasattr(model, prefix) else ""
 
