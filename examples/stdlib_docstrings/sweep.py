@@ -26,7 +26,7 @@ from row import Row
 from splits import split, write_sets
 
 ROWS = Path(__file__).with_name("sweep.jsonl")
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 LEARNING_RATES = 4  # for every candidate alike
 
 
@@ -47,6 +47,7 @@ CANDIDATES = (
     Candidate(task.Method("frozen head", "head", 0.0), (2e-2, 5e-2, 1e-1, 2e-1)),
     Candidate(adapter("LoRA r=1", "lora", r=1, lora_alpha=1), (1e-3, 3e-3, 1e-2, 3e-2)),
     Candidate(adapter("NOLA r=4 k=64", "nola", r=4, lora_alpha=4, num_basis=64), (1e-3, 3e-3, 1e-2, 3e-2)),
+    Candidate(adapter("NOLA r=8 k=256", "nola", r=8, lora_alpha=8, num_basis=256), (1e-3, 3e-3, 1e-2, 3e-2)),
 )
 
 
