@@ -29,7 +29,7 @@ LAUNCHERS = {"data_parallel": TORCHRUN, "fully_sharded": TORCHRUN, "accelerated"
 def test_same_coefficients_as_one_process(function, tmp_path):
     program = [sys.executable, *LAUNCHERS[function], two_processes.__file__, function, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
 
     expected = two_processes.whole()
