@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check bench clean
 
 setup: $(VENV)/.installed
 
@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Adapts a pre-trained MiniLM to a real task and compares frozen head, LoRA and NOLA: about three minutes.
+# Adapts a pre-trained MiniLM to a real task and compares frozen head, LoRA and NOLA: about two minutes.
 demo: setup
 	$(RUN) examples/stdlib_docstrings/demo.py
 
@@ -24,6 +24,10 @@ check: setup
 # One thread a worker: two workers fill two cores.
 test: check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist worksteal
+
+# Measures nolakit beside its peers into docs/performance.md; ten minutes on an idle machine.
+bench: setup
+	$(RUN) benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) out
