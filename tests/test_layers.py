@@ -18,10 +18,10 @@ THIRD_PARTY = {  # package -> the only places that may import it
     "numba": {"basis/cpu.py"},
     "triton": {"basis/gpu.py"},
     "peft": {"tuner", "tasks"},
-    "transformers": {"tasks", "cli/progress.py"},
+    "transformers": {"tasks"},
     "datasets": {"tasks"},
     "typer": {"cli"},
-    "rich": {"cli", "tasks"},
+    "rich": {"cli"},
 }
 LAZY_FACADE = "__init__.py"  # the package's own names, loaded on first use
 
