@@ -9,6 +9,7 @@ from row import Row
 from task import Method, settings
 
 from nolakit.tasks import evaluate, train
+from nolakit.tasks.reporting import Reports
 
 
 def run(method: Method, data: dict[str, Path], output: Path, *, seed: int = 0) -> Row:
@@ -21,7 +22,7 @@ def run(method: Method, data: dict[str, Path], output: Path, *, seed: int = 0) -
         seed: see `task.settings`.
     """
     with bar() as progress:
-        callbacks = [StepBar(progress, method.title)]
+        callbacks = [Reports(StepBar(progress, method.title))]
         result = train(settings(method, data, output, seed=seed), callbacks=callbacks)
         tested = evaluate(output, data=data["test"], callbacks=callbacks)
     return Row(

@@ -1,4 +1,4 @@
-"""The main job from end to end, in about three minutes on two cores and without a network.
+"""The main job from end to end, in about two minutes on two cores and without a network.
 
 1. Build a data set from the standard library's own sources.
 2. Train a frozen MiniLM's head, LoRA r=1 and NOLA on it, with the same steps and the same head, and test each.

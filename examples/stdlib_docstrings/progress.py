@@ -1,12 +1,9 @@
-"""A progress bar over transformers' Trainer."""
+"""A progress bar over a training and its evaluations."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from transformers import TrainerCallback
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
 def bar() -> Progress:
@@ -16,30 +13,33 @@ def bar() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-class StepBar(TrainerCallback):
-    """Advances a bar with every optimizer step, and another with every evaluated batch."""
+class StepBar:
+    """Advances a bar with every optimizer step, and another with every evaluated batch.
+    A `nolakit.tasks.reporting.Reporter`."""
 
     def __init__(self, progress: Progress, title: str) -> None:
         self.progress = progress
         self.title = title
-        self.evaluation: Any = None
+        self.evaluation: TaskID | None = None
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
-        self.training = self.progress.add_task(f"{self.title}: training", total=state.max_steps)
+    def begin(self, steps: int, done: int) -> None:
+        self.training = self.progress.add_task(f"{self.title}: training", total=steps, completed=done)
 
-    def on_step_end(self, args, state, control, **kwargs) -> None:
-        self.progress.update(self.training, completed=state.global_step)
+    def step(self, done: int) -> None:
+        self.progress.update(self.training, completed=done)
 
-    def on_train_end(self, args, state, control, **kwargs) -> None:
-        self.progress.remove_task(self.training)
+    def loss(self, value: float) -> None:
+        self.progress.update(self.training, description=f"{self.title}: training, loss {value:.3f}")
 
-    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs) -> None:
+    def batch(self, batches: int | None) -> None:
         if self.evaluation is None:
-            batches = len(eval_dataloader) if eval_dataloader is not None else None
             self.evaluation = self.progress.add_task(f"{self.title}: evaluation", total=batches)
         self.progress.advance(self.evaluation)
 
-    def on_evaluate(self, args, state, control, **kwargs) -> None:
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         if self.evaluation is not None:
             self.progress.remove_task(self.evaluation)
             self.evaluation = None
+
+    def end(self) -> None:
+        self.progress.remove_task(self.training)

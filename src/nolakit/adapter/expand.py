@@ -57,12 +57,13 @@ def expand(
     factors = {}
     for members in groups.values():
         names, shapes, coefficients = zip(*members, strict=True)
-        stacked = torch.stack(coefficients).to(device or "cpu")
-        for name, row in zip(names, stacked, strict=True):
-            if not torch.isfinite(row).all():
+        stacked = torch.stack(coefficients)
+        for name, finite in zip(names, stacked.isfinite().all(dim=1).tolist(), strict=True):
+            if not finite:
                 raise AdapterError(
                     f"found coefficients of {name!r} that are not finite; the training diverged"
                 )
-        for name, factor in zip(names, method.factors(stacked, shapes), strict=True):
+        made = method.factors(stacked.to(device or "cpu"), shapes)
+        for name, factor in zip(names, made, strict=True):
             factors[f"{name}.weight"] = factor.to(dtype)
     return dict(sorted(factors.items()))

@@ -30,7 +30,7 @@ import torch
 import triton
 import triton.language as tl
 
-from nolakit.basis.streams import BLOCK, UINT64
+from nolakit.basis.streams import BLOCK, signed
 from nolakit.errors import BackendError
 
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 3):
@@ -270,11 +270,6 @@ def _sum(
 
     with torch.cuda.device_of(source):
         kernel[grid](
-            source, partial, *map(_signed, address), batch, *lengths, ROWS=rows, enable_fp_fusion=True
+            source, partial, *map(signed, address), batch, *lengths, ROWS=rows, enable_fp_fusion=True
         )
     return partial[0] if ranges == 1 else partial.sum(0)
-
-
-def _signed(number: int) -> int:
-    """A 64-bit number in two's complement: Triton gives larger arguments another type."""
-    return number - UINT64 if number >= UINT64 // 2 else number

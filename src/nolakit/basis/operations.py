@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from nolakit.basis.backends import backend_for
-from nolakit.basis.streams import BLOCK, MAX_INDEX, UINT64, check_seed
+from nolakit.basis.streams import BLOCK, MAX_INDEX, UINT64, check_seed, signed
 from nolakit.errors import BasisError
 
 
@@ -39,7 +39,7 @@ def combine(coefficients: torch.Tensor, *, seed: int, stream: int, size: int) ->
     if not 0 < size <= MAX_INDEX * BLOCK:
         raise BasisError(f"found size {size}; expected 1 to 2**36 entries")
     rows = _rows(coefficients)
-    out = _combine(rows, _signed(seed), _signed(stream), size)
+    out = _combine(rows, signed(seed), signed(stream), size)
     return out.reshape(*coefficients.shape[:-1], size)
 
 
@@ -65,7 +65,7 @@ def project(grad: torch.Tensor, *, num_basis: int, seed: int, stream: int) -> to
     if not 0 < num_basis <= MAX_INDEX:
         raise BasisError(f"found num_basis {num_basis}; expected 1 to 2**32")
     rows = _rows(grad)
-    out = _project(rows, num_basis, _signed(seed), _signed(stream))
+    out = _project(rows, num_basis, signed(seed), signed(stream))
     return out.reshape(*grad.shape[:-1], num_basis)
 
 
@@ -144,8 +144,3 @@ def _rows(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in its accumulation dtype with one batch dimension, contiguous."""
     wide = tensor if tensor.dtype == torch.float64 else tensor.float()
     return wide.reshape(-1, wide.shape[-1]).contiguous()
-
-
-def _signed(number: int) -> int:
-    """A 64-bit number as torch's operators take it: in two's complement."""
-    return number - UINT64 if number >= UINT64 // 2 else number

@@ -48,3 +48,8 @@ def check_seed(seed: int) -> int:
 def halves(number: int) -> tuple[int, int]:
     """Low and high 32 bits of a 64-bit number."""
     return number & 0xFFFFFFFF, number >> 32
+
+
+def signed(number: int) -> int:
+    """A 64-bit number in two's complement, as torch's operators and Triton's kernels take it."""
+    return number - UINT64 if number >= UINT64 // 2 else number

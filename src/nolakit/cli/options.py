@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nolakit.errors import ConfigError
+from nolakit.tasks.settings import DTYPES
 
 Adapter = Annotated[
     Path, typer.Argument(help="Adapter folder, as `nolakit train` or PEFT's save_pretrained writes it.")
@@ -20,8 +21,6 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output 
 Base = Annotated[str | None, typer.Option(help="Base model, where it is not where it was in training.")]
 Merged = Annotated[bool, typer.Option("--merged", help="Merge the adapter into the base's weights first.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; default as in training.")]
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def check_dtype(dtype: str | None) -> None:

@@ -10,8 +10,8 @@ import torch
 from peft import get_peft_model, prepare_model_for_kbit_training
 from transformers import PreTrainedModel
 
-from nolakit.errors import ConfigError, NolakitError, UnsupportedError
-from nolakit.tasks.configurations import build_config
+from nolakit.errors import NolakitError, UnsupportedError
+from nolakit.tasks.configurations import build_config, refuse_options
 from nolakit.tasks.models import head_names
 from nolakit.tasks.targets import check_targets
 
@@ -49,8 +49,7 @@ def adapt(
     """
     heads = head_names(base) if task != "causal-lm" else []
     if method == "full":
-        if options:
-            raise ConfigError(f"found option {next(iter(options))!r} with method 'full', which has none")
+        refuse_options(method, options)
         return Adapted(base, heads)
     if method == "head" and not heads:
         raise UnsupportedError(

@@ -79,8 +79,7 @@ def build_config(method: str, options: dict[str, Any], *, task: str, heads: list
         UnsupportedError: a method that cannot train a head beside it.
     """
     if method == "head":
-        if options:
-            raise ConfigError(f"found option {next(iter(options))!r} with method 'head', which has none")
+        refuse_options(method, options)
         method, options = "lora", {"target_modules": DUMMY_TARGET_MODULES}
     chosen = config_class(method)
     by_name = {option.name: option for option in fields(chosen) if option.name not in RESERVED}
@@ -105,6 +104,12 @@ def build_config(method: str, options: dict[str, Any], *, task: str, heads: list
         raise
     except Exception as error:  # each class checks in its own way
         raise ConfigError(f"found options that method {method!r} does not take: {error}") from error
+
+
+def refuse_options(method: str, options: dict[str, Any]) -> None:
+    """Raises ConfigError where a baseline, which has no options, is given one."""
+    if options:
+        raise ConfigError(f"found option {next(iter(options))!r} with method {method!r}, which has none")
 
 
 def option_defaults(method: str) -> dict[str, Any]:

@@ -12,11 +12,10 @@ from datasets import Dataset
 from transformers import TrainerCallback, set_seed
 
 from nolakit.adapter.writing import new_folder
-from nolakit.errors import ConfigError
 from nolakit.tasks.adapting import Adapted, adapt
 from nolakit.tasks.checkpoints import Checkpoints
 from nolakit.tasks.columns import find_columns
-from nolakit.tasks.configurations import BASELINES, build_config, config_class
+from nolakit.tasks.configurations import BASELINES, build_config, refuse_options
 from nolakit.tasks.data import load_splits
 from nolakit.tasks.labels import label_names, label_texts
 from nolakit.tasks.models import check_model_path, check_token_ids, load_model, load_model_config
@@ -136,14 +135,11 @@ def train(settings: TrainSettings, *, callbacks: Sequence[TrainerCallback] = ())
 def _check_method(settings: TrainSettings) -> None:
     """Whatever is wrong with method and options, before anything is loaded."""
     if settings.method not in BASELINES:
-        config_class(settings.method)
         build_config(
             settings.method, settings.options, task=settings.task, heads=["head"] * settings.classifies
         )
-    elif settings.options:
-        raise ConfigError(
-            f"found option {next(iter(settings.options))!r} with method {settings.method!r}, which has none"
-        )
+    else:
+        refuse_options(settings.method, settings.options)
 
 
 def _load_data(settings: TrainSettings) -> tuple[Dataset, Dataset | None]:

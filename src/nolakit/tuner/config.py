@@ -21,6 +21,7 @@ KEPT_OPTIONS = {
     "inference_mode", "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout",
     "fan_in_fan_out", "bias", "use_rslora", "modules_to_save", "layers_to_transform", "layers_pattern",
     "rank_pattern", "alpha_pattern", "trainable_token_indices", "layer_replication", "ensure_weight_tying",
+    "runtime_config",
 }  # fmt: skip
 REFUSED_OPTIONS = {
     "init_lora_weights": "the factors are computed; init_weights=False draws their coefficients at random",
@@ -102,11 +103,7 @@ class ComputedLoraConfig(LoraConfig):
 
 def refused_options() -> list[dataclasses.Field]:
     """LoRA's options that must keep their defaults."""
-    return [
-        option
-        for option in dataclasses.fields(LoraConfig)
-        if option.name not in KEPT_OPTIONS and option.name != "runtime_config"
-    ]
+    return [option for option in dataclasses.fields(LoraConfig) if option.name not in KEPT_OPTIONS]
 
 
 def default_of(option: dataclasses.Field) -> Any:
