@@ -75,7 +75,7 @@ def vector(
     """One frozen random vector, the first of its stream: bound * U(-1, 1) in 256 steps.
 
     Args:
-        bound: rounded to float32 before the product, which is rounded to float32 once.
+        bound: rounded to float32 before the product with the exact entry, which is rounded to float32 once.
 
     Returns:
         float32. # shape: (size,)
@@ -83,8 +83,8 @@ def vector(
     Raises:
         BasisError: as `combine`.
     """
-    factor = torch.full((1,), bound, dtype=torch.float32, device=device)
-    return combine(factor, seed=seed, stream=stream, size=size)
+    one = torch.ones(1, device=device)
+    return combine(one, seed=seed, stream=stream, size=size) * bound
 
 
 @torch.library.custom_op("nolakit::combine", mutates_args=())
