@@ -8,11 +8,20 @@ from peft import get_peft_model
 from torch.utils.checkpoint import checkpoint
 
 from nolakit.methods.nola import Nola
+from nolakit.tuner import changes
 from nolakit.tuner.factor import LinearFactor
 from small_models import BY_NAME
 from tuner.adapting import adapted, assert_close, coefficients, config_for, gradients, logits, randomize
 
 CASE = BY_NAME["llama"]
+
+
+@pytest.fixture(autouse=True, params=["at every use", "once a pass"])
+def compared(request, monkeypatch):
+    """When values are compared: as on the CPU, and as on a device that a comparison waits for."""
+    if request.param == "once a pass":
+        monkeypatch.setattr(changes, "COMPARED_AT_EVERY_USE", set())
+    return request.param
 
 
 @pytest.fixture
@@ -146,3 +155,35 @@ def test_a_checkpoint_around_one_factor():
     expected, factor.coefficients.grad = factor.coefficients.grad, None
     checkpoint(factor, x, use_reentrant=False).square().sum().backward()
     assert_close(factor.coefficients.grad, expected)
+
+
+def test_a_pass_compares_once(compared, monkeypatch):
+    model, batch = adapted(CASE), CASE.batch()
+    compare, found = changes.Changes._compare, []
+    monkeypatch.setattr(
+        changes.Changes, "_compare", lambda self, made: (found.append(len(made)), compare(self, made))
+    )
+    for _ in range(3):
+        model(**batch).loss.backward()
+    assert found == ([] if compared == "at every use" else [len({id(f.expansion) for f in factors(model)})] * 2)
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_a_pass_may_begin_anywhere(first):
+    members = factors(adapted(CASE))
+    order = members[first:] + members[:first]
+    for round_ in range(4):
+        for factor in order:
+            assert torch.equal(factor.weight, factor.compute())
+        members[round_].coefficients.data.mul_(-2)
+
+
+def test_a_part_of_the_layers_sees_changes_too():
+    members = factors(adapted(CASE))
+    for factor in members:
+        assert factor.weight is not None
+    for part in (members[2:], members[1:], members[:2], members[:1]):
+        for factor in members:
+            factor.coefficients.data.add_(1)
+        for factor in part:
+            assert torch.equal(factor.weight, factor.compute())

@@ -5,10 +5,9 @@ its forward anew. All of them get the same tensor, whose graph saves nothing for
 walked any number of times. Its one node sums the gradients of all uses and all layers before it projects them,
 once a backward.
 
-"Changed" is decided by comparing values, not version counters: `parameter.data.copy_`, which hotswapping and some
-optimizers use, leaves no trace in those. On the CPU that costs microseconds. Elsewhere it would wait for the
-device, so there each weight is computed when it is asked for; and so it is while torch.compile traces, which
-finds repeated work itself, and for sharded or replaced parameters.
+"Changed" is decided by values (`changes.py`), since version counters miss `parameter.data.copy_`, which hotswapping
+and some optimizers use. Where that cannot be done each weight is computed when it is asked for: while torch.compile
+traces, which finds repeated work itself, and for sharded or replaced parameters.
 """
 
 from __future__ import annotations
@@ -20,69 +19,77 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from nolakit.tuner.changes import Changes, version_of
+
 if TYPE_CHECKING:
     from nolakit.tuner.factor import LinearFactor
 
 
 @dataclass
-class _Made:
+class Made:
     """What was made together: of these parameters, with these values, in this mode."""
 
     mode: tuple[bool, bool]
     parameters: list[nn.Parameter]
+    versions: list[int]
     values: torch.Tensor  # shape: (factors, count)
     weights: list[torch.Tensor]
-
-    def weight_of(self, position: int, parameter: nn.Parameter) -> torch.Tensor | None:
-        """The weight, if `parameter` is the same object and has the same values as it had."""
-        known = self.parameters[position] is parameter and parameter.dtype == self.values.dtype
-        return self.weights[position] if known and torch.equal(parameter, self.values[position]) else None
+    current: bool = True  # the last comparison found no change
 
 
 @dataclass(eq=False)
 class Expansion:
     """Factors of one adapter that their method makes together (`Method.group`)."""
 
+    changes: Changes
     factors: list[LinearFactor] = field(default_factory=list)
-    made: _Made | None = None
+    made: Made | None = None
 
     def weight(self, factor: LinearFactor) -> torch.Tensor:
         """The factor's weight, in its coefficients' dtype; from what was made before where that still holds."""
         parameter = factor.coefficients
         if torch.compiler.is_compiling() or not _comparable(parameter):
             return factor.compute()
+        self.changes.note_use(factor)
         mode = (torch.is_grad_enabled() and parameter.requires_grad, torch.is_inference_mode_enabled())
-        if self.made is not None and self.made.mode == mode:
-            weight = self.made.weight_of(factor.position, parameter)
-            if weight is not None:
-                return weight
-        parameters = [member.coefficients for member in self.factors]
-        if not all(_comparable(other) and _alike(other, parameter) for other in parameters):
-            return factor.compute()
-        stacked = torch.stack(tuple(parameters))
-        made = factor.method.factors(stacked, [member.shape for member in self.factors])
-        weights = [weight.to(parameter.dtype) for weight in made]
-        self.made = _Made(mode, parameters, stacked.detach(), weights)
-        return weights[factor.position]
+        if self.made is None or self.made.mode != mode or not self.changes.none_since(self.made, factor):
+            parameters = [member.coefficients for member in self.factors]
+            if not all(_comparable(other) and _alike(other, parameter) for other in parameters):
+                return factor.compute()
+            stacked = torch.stack(tuple(parameters))
+            weights = factor.method.factors(stacked, [member.shape for member in self.factors])
+            weights = [weight.to(parameter.dtype) for weight in weights]
+            versions = [version_of(other) for other in parameters]
+            self.made = Made(mode, parameters, versions, stacked.detach(), weights)
+        return self.made.weights[factor.position]
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles start with nothing made: tensors inside a graph are neither."""
-        return {"factors": self.factors, "made": None}
+        return {"changes": self.changes, "factors": self.factors, "made": None}
 
 
 def share_expansions(factors: Iterable[LinearFactor]) -> None:
     """Give each group of one adapter's factors an expansion in common."""
+    changes = Changes()
     groups: dict[Hashable, Expansion] = {}
     for factor in factors:
-        expansion = groups.setdefault(factor.method.group(factor.shape), Expansion())
+        group = factor.method.group(factor.shape)
+        if group not in groups:
+            groups[group] = Expansion(changes)
+            changes.expansions.append(groups[group])
+        expansion = groups[group]
         factor.expansion, factor.position = expansion, len(expansion.factors)
         expansion.factors.append(factor)
 
 
 def _comparable(parameter: nn.Parameter) -> bool:
-    """Whether values can be compared without waiting for a device: not sharded, not replaced by a transform."""
-    return type(parameter) is nn.Parameter and parameter.device.type == "cpu"
+    """Whether there are values to compare: not sharded, not replaced by a transform, not meta."""
+    return type(parameter) is nn.Parameter and parameter.device.type != "meta"
 
 
 def _alike(parameter: nn.Parameter, other: nn.Parameter) -> bool:
-    return parameter.dtype == other.dtype and parameter.requires_grad == other.requires_grad
+    return (parameter.dtype, parameter.device, parameter.requires_grad) == (
+        other.dtype,
+        other.device,
+        other.requires_grad,
+    )
