@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
     from nolakit import basis, methods
     from nolakit.adapter.expand import expand
+    from nolakit.adapter.files import open_adapter
     from nolakit.adapter.inspect import inspect
     from nolakit.adapter.lora import export_lora
+    from nolakit.adapter.packing import pack
+    from nolakit.adapter.unpacking import read_packed
     from nolakit.tuner.config import NolaConfig
     from nolakit.tuner.model import ComputedLoraModel
 
-__all__ = ["ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "methods"]
+__all__ = [
+    "ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "methods", "open_adapter", "pack",
+    "read_packed",
+]  # fmt: skip
 
 _LAZY = {
     "NolaConfig": "nolakit.tuner.config",
@@ -29,6 +35,9 @@ _LAZY = {
     "expand": "nolakit.adapter.expand",
     "inspect": "nolakit.adapter.inspect",
     "export_lora": "nolakit.adapter.lora",
+    "open_adapter": "nolakit.adapter.files",
+    "pack": "nolakit.adapter.packing",
+    "read_packed": "nolakit.adapter.unpacking",
 }
 
 

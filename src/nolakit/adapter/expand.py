@@ -8,14 +8,15 @@ from pathlib import Path
 import torch
 
 from nolakit import methods
-from nolakit.adapter.files import COEFFICIENTS, AdapterFile, open_adapter
+from nolakit.adapter.contents import Adapter, ModuleInfo
+from nolakit.adapter.files import open_adapter
 from nolakit.adapter.paths import FILE_PREFIX
-from nolakit.errors import AdapterError, UnsupportedError
+from nolakit.errors import UnsupportedError
 from nolakit.methods.base import ROLES, FactorShape
 
 
 def expand(
-    adapter: str | Path | AdapterFile,
+    adapter: str | Path | Adapter,
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
@@ -25,7 +26,7 @@ def expand(
         lora_A, lora_B = factor(coefficients);  update = scaling * lora_B lora_A
 
     Args:
-        adapter: an adapter folder.
+        adapter: an adapter folder or a packed file.
         dtype: of the result. The factors are summed in float32 and then rounded.
         device: where to compute and leave them; None is the CPU.
 
@@ -39,31 +40,22 @@ def expand(
     Cost: num_basis multiply-adds for each entry of a factor; a basis that modules of one shape share is
     generated once.
     """
-    file = adapter if isinstance(adapter, AdapterFile) else open_adapter(adapter)
-    if not file.computed:
+    source = adapter if isinstance(adapter, Adapter) else open_adapter(adapter)
+    if not source.computed:
         raise UnsupportedError(
-            f"found a {file.method!r} adapter in {str(file.folder)!r}; expected one of {', '.join(methods.names())}"
+            f"found a {source.method!r} adapter in {source.name!r}; expected one of {', '.join(methods.names())}"
         )
-    method = methods.method_class(file.method).from_config(file.config)
-    with file.open_tensors() as tensors:
-        groups: dict[Hashable, list[tuple[str, FactorShape, torch.Tensor]]] = {}
-        for module in file.modules():
-            for role in ROLES:
-                name = f"{FILE_PREFIX}{module.path}.{role}"
-                shape = FactorShape(role, module.canonical, module.dims[role])
-                groups.setdefault(method.group(shape), []).append(
-                    (name, shape, tensors.get_tensor(f"{module.key}.{role}.{COEFFICIENTS}").float())
-                )
+    method = methods.method_class(source.method).from_config(source.config)
+    groups: dict[Hashable, list[tuple[ModuleInfo, FactorShape]]] = {}
+    for module in source.modules():
+        for role in ROLES:
+            shape = FactorShape(role, module.canonical, module.dims[role])
+            groups.setdefault(method.group(shape), []).append((module, shape))
     factors = {}
     for members in groups.values():
-        names, shapes, coefficients = zip(*members, strict=True)
-        stacked = torch.stack(coefficients)
-        for name, finite in zip(names, stacked.isfinite().all(dim=1).tolist(), strict=True):
-            if not finite:
-                raise AdapterError(
-                    f"found coefficients of {name!r} that are not finite; the training diverged"
-                )
-        made = method.factors(stacked.to(device or "cpu"), shapes)
-        for name, factor in zip(names, made, strict=True):
-            factors[f"{name}.weight"] = factor.to(dtype)
+        coefficients = source.coefficients([(module, shape.role) for module, shape in members])
+        shapes = [shape for _, shape in members]
+        made = method.expand(coefficients.to(device or "cpu"), shapes)
+        for (module, shape), factor in zip(members, made, strict=True):
+            factors[f"{FILE_PREFIX}{module.path}.{shape.role}.weight"] = factor.to(dtype)
     return dict(sorted(factors.items()))

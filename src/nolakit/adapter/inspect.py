@@ -7,7 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, AdapterFile, TensorInfo, open_adapter
+from nolakit.adapter.contents import Adapter, TensorInfo
+from nolakit.adapter.files import open_adapter
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Inspection:
     settings: dict[str, Any]
     trained: int
     trained_other: int
+    bits: int
+    digest: str | None
     coefficient_bytes: int
     weights_bytes: int
     config_bytes: int
@@ -75,16 +78,18 @@ def inspect(adapter: str | Path) -> Inspection:
         },
         trained=sum(info.numbers for info in trained),
         trained_other=sum(info.numbers for info in other),
-        coefficient_bytes=sum(info.bytes for info in trained),
-        weights_bytes=(file.folder / WEIGHTS_NAME).stat().st_size,
-        config_bytes=(file.folder / CONFIG_NAME).stat().st_size,
+        bits=file.bits,
+        digest=file.digest,
+        coefficient_bytes=file.coefficient_bytes,
+        weights_bytes=file.file_bytes[0],
+        config_bytes=file.file_bytes[1],
         lora_numbers=sum(row.lora_numbers for row in rows),
         base_fingerprint=file.config.get("base_fingerprint"),
         modules=rows,
     )
 
 
-def _rows(file: AdapterFile) -> list[ModuleRow]:
+def _rows(file: Adapter) -> list[ModuleRow]:
     return [
         ModuleRow(
             path=module.path,
@@ -98,7 +103,7 @@ def _rows(file: AdapterFile) -> list[ModuleRow]:
     ]
 
 
-def _split(file: AdapterFile) -> tuple[list[TensorInfo], list[TensorInfo]]:
+def _split(file: Adapter) -> tuple[list[TensorInfo], list[TensorInfo]]:
     """Tensors of the method itself, and those trained whole beside it."""
     other = set(file.other_tensors()) if file.computed else {k for k in file.tensors if ".lora_" not in k}
     return (

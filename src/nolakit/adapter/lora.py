@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from nolakit.adapter.contents import Adapter
 from nolakit.adapter.expand import expand
-from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, AdapterFile, open_adapter
+from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, open_adapter
 from nolakit.adapter.writing import new_folder
 
 # What a LoRA configuration takes over as it stands.
@@ -22,7 +23,7 @@ SHARED_OPTIONS = (
 )  # fmt: skip
 
 
-def lora_config(file: AdapterFile) -> dict[str, Any]:
+def lora_config(file: Adapter) -> dict[str, Any]:
     """The LoRA configuration of an adapter's expanded factors."""
     shared = {name: file.config[name] for name in SHARED_OPTIONS if name in file.config}
     return {"peft_type": "LORA", "init_lora_weights": True, "use_dora": False, "lora_bias": False, **shared}
@@ -34,7 +35,7 @@ def export_lora(
     """Write an adapter as a PEFT LoRA folder whose update is the same.
 
     Args:
-        adapter: an adapter folder.
+        adapter: an adapter folder or a packed file.
         folder: where to write; appears whole or not at all.
         dtype: of the factors.
         overwrite: replace what is there.

@@ -19,6 +19,8 @@ from nolakit.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+    from nolakit.basis.integers import Integers
+
 Role = Literal["lora_A", "lora_B"]
 ROLES: tuple[Role, ...] = ("lora_A", "lora_B")
 
@@ -78,6 +80,23 @@ class Method(ABC):
     def group(self, shape: FactorShape) -> Hashable:
         """Factors of equal group cost less together than apart. Each is its own unless a method says more."""
         return shape
+
+    def expand(
+        self, coefficients: torch.Tensor | Integers, shapes: Sequence[FactorShape]
+    ) -> Sequence[torch.Tensor]:
+        """The factors of one group from stored coefficients: `factors`, of integers the products with their scales.
+        A method whose factors are exact sums of integers overrides `integer_factors`."""
+        import torch
+
+        if isinstance(coefficients, torch.Tensor):
+            return self.factors(coefficients, shapes)
+        return self.integer_factors(coefficients, shapes)
+
+    def integer_factors(
+        self, coefficients: Integers, shapes: Sequence[FactorShape]
+    ) -> Sequence[torch.Tensor]:
+        """As `factors`, from integers with a scale a row."""
+        return self.factors(coefficients.dequantised(), shapes)
 
     def factor(self, coefficients: torch.Tensor, shape: FactorShape) -> torch.Tensor:
         """One factor. # shape: (count,) -> shape.dims"""

@@ -1,0 +1,126 @@
+"""Writing packed adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nolakit.adapter import module_names
+from nolakit.adapter.container import DESCRIPTION, DIGEST, write_container
+from nolakit.adapter.contents import COEFFICIENTS, Adapter, ModuleInfo
+from nolakit.adapter.files import open_adapter
+from nolakit.adapter.packed import SCALES
+from nolakit.adapter.packed_numbers import DTYPES, encode
+from nolakit.adapter.quantise import LARGEST, quantise
+from nolakit.adapter.unpacking import VERSION
+from nolakit.basis.integers import Integers
+from nolakit.errors import AdapterError, ConfigError, UnsupportedError
+from nolakit.methods.base import ROLES, Role
+
+# Of `training.json`: what a task needs to evaluate, without the paths of the machine that trained.
+RECORD_KEPT = ("format", "settings", "columns", "labels", "max_length", "metrics", "trained", "trained_head")
+SETTINGS_LEFT_OUT = ("data", "eval_data", "output")
+
+
+def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
+    """All of an adapter as the bytes of one safetensors file, see `nolakit.adapter.packed`.
+
+    Args:
+        adapter: an adapter folder or a packed file, or what `open_adapter` made of it.
+        bits: of a coefficient. 32 loses nothing, 16 is float16, 8 and 4 are integers with a scale a factor. An
+            adapter that was trained with fewer `coefficient_bits` keeps those, and loses nothing.
+
+    Returns:
+        The same bytes for the same adapter and bits. Write them where they belong, or `write_packed` does.
+
+    Raises:
+        AdapterError: an adapter that cannot be read, or a coefficient that is not finite or too large for float16.
+        ConfigError: other bits. UnsupportedError: an adapter of another method than nolakit's.
+    """
+    if bits not in DTYPES:
+        raise ConfigError(f"found {bits!r} bits; expected one of {', '.join(map(str, DTYPES))}")
+    source = adapter if isinstance(adapter, Adapter) else open_adapter(adapter)
+    if not source.computed:
+        raise UnsupportedError(
+            f"found a {source.method!r} adapter in {source.name!r}; only nolakit's can be packed"
+        )
+    by_path = _modules(source)
+    patterns = module_names.compress(by_path)
+    ordered = [by_path[path] for path in module_names.expand_names(patterns)]
+    stored = {role: _stored(source, ordered, role, bits) for role in ROLES}
+    numbers = {role: part.values.numpy() for role, part in stored.items()}
+    tensors = {COEFFICIENTS: torch.from_numpy(encode(numbers, bits))}
+    if bits <= 8:
+        tensors[SCALES] = torch.stack([stored[role].scales for role in ROLES], dim=1)
+    with source.open_tensors() as file:
+        for key in source.other_tensors():
+            if key in (COEFFICIENTS, SCALES, DESCRIPTION, DIGEST):
+                raise AdapterError(
+                    f"found a tensor named {key!r} in {source.name!r}, a name of the packed format"
+                )
+            tensors[key] = file.get_tensor(key).contiguous()
+    description = {
+        "version": VERSION,
+        "bits": bits,
+        "modules": patterns,
+        "counts": source.counts(),
+        **_dtype(by_path, bits),
+        "config": source.config,
+        **({"training": _kept(source.record)} if source.record else {}),
+    }
+    return write_container(description, tensors)
+
+
+def _modules(source: Adapter) -> dict[str, ModuleInfo]:
+    """The modules by path. Raises AdapterError where two are one, or coefficients are not of one dtype."""
+    modules = list(source.modules())
+    by_path = {module.path: module for module in modules}
+    dtypes = {info.dtype for module in modules for info in module.coefficients.values()}
+    if len(by_path) < len(modules) or len(dtypes) > 1 or not dtypes <= {"F32", "F16", "BF16"}:
+        raise AdapterError(
+            f"found {len(modules)} modules on {len(by_path)} paths in {source.name!r}, with coefficients in "
+            f"{', '.join(sorted(dtypes))}; expected each once, and one of F32, F16 and BF16"
+        )
+    return by_path
+
+
+def _stored(
+    source: Adapter, modules: list[ModuleInfo], role: Role, bits: int
+) -> tuple[np.ndarray, torch.Tensor | None]:
+    """The numbers and scales of one role."""
+    found = source.coefficients([(module, role) for module in modules])
+    if bits > 8:
+        numbers = found.dequantised() if isinstance(found, Integers) else found
+        stored = numbers if bits == 32 else numbers.half()
+        if not stored.isfinite().all():
+            raise AdapterError(
+                f"found a coefficient of {numbers.abs().max():.3g} in {source.name!r}, which float16 cannot hold "
+                "(65,504 at most); pack with 32 or 8 bits"
+            )
+        return Integers(stored, torch.ones(len(stored)))
+    if not isinstance(found, Integers):
+        found = quantise(found, min(bits, source.config.get("coefficient_bits") or bits))
+    elif found.values.abs().max() > LARGEST[bits]:
+        found = quantise(found.dequantised(), bits)
+    return found.values.numpy(), found.scales
+
+
+def _dtype(modules: Mapping[str, ModuleInfo], bits: int) -> dict[str, str]:
+    dtype = next((info.dtype for module in modules.values() for info in module.coefficients.values()), "F32")
+    return {"dtype": dtype} if bits == 32 and dtype != "F32" else {}
+
+
+def _kept(record: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: record[name] for name in RECORD_KEPT if name in record}
+    settings = kept.get("settings")
+    if isinstance(settings, dict):
+        kept["settings"] = {
+            name: value
+            for name, value in settings.items()
+            if value is not None and name not in SETTINGS_LEFT_OUT
+        }
+    return kept

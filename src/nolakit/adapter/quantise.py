@@ -1,0 +1,57 @@
+"""Coefficients as small integers and one scale a factor.
+
+    c_i ~ s q_i,   q_i = round(c_i / s) in [-m, m],   m = 127 for 8 bits, 7 for 4, 3 for 3, 1 for 2
+
+Symmetric, so that zero stays zero. s = max|c| / m for 8 bits. Below, where the few steps are spent better on the many
+small coefficients than on the largest, s is the best of SHARES of that by squared error.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from nolakit.basis.integers import Integers
+
+LARGEST = {8: 127, 4: 7, 3: 3, 2: 1}  # bits -> m
+SHARES = tuple(share / 32 for share in range(32, 11, -1))  # of max|c| / m, the first of equals wins
+
+
+def quantise(coefficients: torch.Tensor, bits: int) -> Integers:
+    """Each row in integers. The same in training, where `fake_quantise` is its value, and in packing.
+
+    Args:
+        coefficients: finite. # shape: (batch, k) float32
+        bits: 8, 4, 3 or 2.
+    """
+    largest = LARGEST[bits]
+    widest = coefficients.abs().amax(dim=1) / largest
+    best, scales = torch.full_like(widest, torch.inf, dtype=torch.float64), widest
+    for share in SHARES if bits < 8 else (1.0,):
+        tried = widest * share
+        error = (dequantise(_rounded(coefficients, tried, largest), tried) - coefficients).double()
+        squares = error.square().sum(dim=1)
+        better = squares < best
+        best, scales = torch.where(better, squares, best), torch.where(better, tried, scales)
+    return Integers(_rounded(coefficients, scales, largest), scales)
+
+
+def dequantise(values: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    """s q, rounded to float32 once. # shape: (batch, k), (batch,) -> (batch, k) float32"""
+    return values.float() * scales[:, None]
+
+
+def fake_quantise(coefficients: torch.Tensor, bits: int) -> torch.Tensor:
+    """What the coefficients will be once packed; its gradient is the coefficients' own (straight-through).
+
+    Source: Bengio, Leonard, Courville, arXiv 1308.3432. # shape: (batch, k) -> (batch, k)
+    """
+    with torch.no_grad():
+        wide = coefficients.detach().float()
+        stored = quantise(wide, bits)
+        rounded = dequantise(stored.values, stored.scales).to(coefficients.dtype)
+    return rounded + (coefficients - coefficients.detach())  # the second term is zero, and has the gradient
+
+
+def _rounded(coefficients: torch.Tensor, scales: torch.Tensor, largest: int) -> torch.Tensor:
+    steps = torch.where(scales > 0, scales, torch.ones_like(scales))
+    return (coefficients / steps[:, None]).round().clamp(-largest, largest).to(torch.int8)
