@@ -76,7 +76,6 @@ class Adapter(ABC):
     name: str  # where it is, for messages
     config: dict[str, Any]
     tensors: dict[str, TensorInfo]  # by the names that a folder gives them
-    digest: str | None  # SHA-256 of the content, where it is stored with one
     file_bytes: tuple[int, int]  # of the weights' file, and of a configuration beside it
 
     @abstractmethod
@@ -100,6 +99,11 @@ class Adapter(ABC):
     def bits(self) -> int:
         """Bits of a stored coefficient, of the widest where they differ."""
         return 8 * max((DTYPE_BYTES.get(info.dtype, 1) for info in self.tensors.values()), default=4)
+
+    @property
+    @abstractmethod
+    def sha256(self) -> str | None:
+        """The digest of the content, hexadecimal, where it is stored with one."""
 
     @property
     @abstractmethod

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -37,11 +37,12 @@ class AdapterFile(Adapter):
     folder: Path
     config: dict[str, Any]
     tensors: dict[str, TensorInfo]
-    digest: ClassVar[None] = None
+    name: str
+    file_bytes: tuple[int, int]
 
     @property
-    def name(self) -> str:
-        return str(self.folder)
+    def sha256(self) -> None:
+        return None
 
     @contextmanager
     def open_tensors(self) -> Iterator[Any]:
@@ -69,10 +70,6 @@ class AdapterFile(Adapter):
         other = self.other_tensors() if self.computed else {k for k in self.tensors if ".lora_" not in k}
         return sum(info.bytes for key, info in self.tensors.items() if key not in other)
 
-    @property
-    def file_bytes(self) -> tuple[int, int]:
-        return (self.folder / WEIGHTS_NAME).stat().st_size, (self.folder / CONFIG_NAME).stat().st_size
-
 
 def open_adapter(path: str | Path) -> Adapter:
     """Read the configuration and the header of an adapter: a folder, a packed file, or a folder with a packed file.
@@ -93,7 +90,8 @@ def open_adapter(path: str | Path) -> Adapter:
     tensors = read_header(folder / WEIGHTS_NAME)
     if DESCRIPTION in tensors:
         return open_packed(folder / WEIGHTS_NAME)
-    adapter = AdapterFile(folder, read_config(folder / CONFIG_NAME), tensors)
+    sizes = (folder / WEIGHTS_NAME).stat().st_size, (folder / CONFIG_NAME).stat().st_size
+    adapter = AdapterFile(folder, read_config(folder / CONFIG_NAME), tensors, str(folder), sizes)
     if adapter.computed:
         _check_counts(adapter)
     return adapter

@@ -79,7 +79,7 @@ def inspect(adapter: str | Path) -> Inspection:
         trained=sum(info.numbers for info in trained),
         trained_other=sum(info.numbers for info in other),
         bits=file.bits,
-        digest=file.digest,
+        digest=file.sha256,
         coefficient_bytes=file.coefficient_bytes,
         weights_bytes=file.file_bytes[0],
         config_bytes=file.file_bytes[1],

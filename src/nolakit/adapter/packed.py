@@ -80,6 +80,10 @@ class PackedAdapter(Adapter):
         return self.description.bits
 
     @property
+    def sha256(self) -> str:
+        return self.digest
+
+    @property
     def record(self) -> dict[str, Any] | None:
         return self.description.record
 

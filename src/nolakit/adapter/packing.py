@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from nolakit.adapter import module_names
@@ -14,7 +13,7 @@ from nolakit.adapter.container import DESCRIPTION, DIGEST, write_container
 from nolakit.adapter.contents import COEFFICIENTS, Adapter, ModuleInfo
 from nolakit.adapter.files import open_adapter
 from nolakit.adapter.packed import SCALES
-from nolakit.adapter.packed_numbers import DTYPES, encode
+from nolakit.adapter.packed_numbers import DTYPES, Numbers, encode
 from nolakit.adapter.quantise import LARGEST, quantise
 from nolakit.adapter.unpacking import VERSION
 from nolakit.basis.integers import Integers
@@ -51,11 +50,13 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
     by_path = _modules(source)
     patterns = module_names.compress(by_path)
     ordered = [by_path[path] for path in module_names.expand_names(patterns)]
-    stored = {role: _stored(source, ordered, role, bits) for role in ROLES}
-    numbers = {role: part.values.numpy() for role, part in stored.items()}
+    stored: dict[Role, tuple[torch.Tensor, torch.Tensor]] = {
+        role: _stored(source, ordered, role, bits) for role in ROLES
+    }
+    numbers: Numbers = {role: values.numpy() for role, (values, _) in stored.items()}
     tensors = {COEFFICIENTS: torch.from_numpy(encode(numbers, bits))}
     if bits <= 8:
-        tensors[SCALES] = torch.stack([stored[role].scales for role in ROLES], dim=1)
+        tensors[SCALES] = torch.stack([scales for _, scales in stored.values()], dim=1)
     with source.open_tensors() as file:
         for key in source.other_tensors():
             if key in (COEFFICIENTS, SCALES, DESCRIPTION, DIGEST):
@@ -90,8 +91,8 @@ def _modules(source: Adapter) -> dict[str, ModuleInfo]:
 
 def _stored(
     source: Adapter, modules: list[ModuleInfo], role: Role, bits: int
-) -> tuple[np.ndarray, torch.Tensor | None]:
-    """The numbers and scales of one role."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The numbers of one role, and their scales, which are one above 8 bits."""
     found = source.coefficients([(module, role) for module in modules])
     if bits > 8:
         numbers = found.dequantised() if isinstance(found, Integers) else found
@@ -101,12 +102,12 @@ def _stored(
                 f"found a coefficient of {numbers.abs().max():.3g} in {source.name!r}, which float16 cannot hold "
                 "(65,504 at most); pack with 32 or 8 bits"
             )
-        return Integers(stored, torch.ones(len(stored)))
+        return stored, torch.ones(len(stored))
     if not isinstance(found, Integers):
         found = quantise(found, min(bits, source.config.get("coefficient_bits") or bits))
     elif found.values.abs().max() > LARGEST[bits]:
         found = quantise(found.dequantised(), bits)
-    return found.values.numpy(), found.scales
+    return found.values, found.scales
 
 
 def _dtype(modules: Mapping[str, ModuleInfo], bits: int) -> dict[str, str]:
