@@ -28,16 +28,11 @@ def quantise(coefficients: torch.Tensor, bits: int) -> Integers:
     best, scales = torch.full_like(widest, torch.inf, dtype=torch.float64), widest
     for share in SHARES if bits < 8 else (1.0,):
         tried = widest * share
-        error = (dequantise(_rounded(coefficients, tried, largest), tried) - coefficients).double()
-        squares = error.square().sum(dim=1)
+        rounded = Integers(_rounded(coefficients, tried, largest), tried).dequantised()
+        squares = (rounded - coefficients).double().square().sum(dim=1)
         better = squares < best
         best, scales = torch.where(better, squares, best), torch.where(better, tried, scales)
     return Integers(_rounded(coefficients, scales, largest), scales)
-
-
-def dequantise(values: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """s q, rounded to float32 once. # shape: (batch, k), (batch,) -> (batch, k) float32"""
-    return values.float() * scales[:, None]
 
 
 def fake_quantise(coefficients: torch.Tensor, bits: int) -> torch.Tensor:
@@ -46,9 +41,7 @@ def fake_quantise(coefficients: torch.Tensor, bits: int) -> torch.Tensor:
     Source: Bengio, Leonard, Courville, arXiv 1308.3432. # shape: (batch, k) -> (batch, k)
     """
     with torch.no_grad():
-        wide = coefficients.detach().float()
-        stored = quantise(wide, bits)
-        rounded = dequantise(stored.values, stored.scales).to(coefficients.dtype)
+        rounded = quantise(coefficients.float(), bits).dequantised().to(coefficients.dtype)
     return rounded + (coefficients - coefficients.detach())  # the second term is zero, and has the gradient
 
 

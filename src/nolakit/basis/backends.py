@@ -1,8 +1,8 @@
 """Which code computes `combine` and `project` for a tensor.
 
-A backend is a module with two functions, `combine(coefficients, seed, stream, size)` and
-`project(grad, num_basis, seed, stream)`, on tensors with exactly one batch dimension. A new one is a file
-and a row in `BACKENDS`; it is imported when it is first needed.
+A backend is a module with three functions, `combine(coefficients, seed, stream, size)`,
+`project(grad, num_basis, seed, stream)` and `integer_sums(digits, seed, stream, size)`, on tensors with exactly one
+batch dimension. A new one is a file and a row in `BACKENDS`; it is imported when it is first needed.
 """
 
 from __future__ import annotations

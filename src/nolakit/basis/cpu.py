@@ -20,13 +20,23 @@ from nolakit.basis.threads import threads
 def combine(coefficients: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
     """1 / sqrt(k) sum_i c_i B_i, with B_i = (2 signed_i + 1) / 256.
     # shape: (batch, k) float32 -> (batch, size) float32"""
-    batch, num_basis = coefficients.shape
-    scale = 1 / (256 * math.sqrt(num_basis))
-    doubled = torch.nn.functional.pad(coefficients * (2 * scale), (0, -num_basis % VECTORS)).contiguous()
+    scale = 1 / (256 * math.sqrt(coefficients.shape[1]))
     offsets = (coefficients.sum(1, dtype=torch.float64) * scale).float()
+    return _sums(coefficients * (2 * scale), offsets, seed, stream, size)
+
+
+def integer_sums(digits: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
+    """sum_i q_i (2 signed_i + 1), exact where no partial sum leaves 2^24.
+    # shape: (batch, k) float32 -> (batch, size) float32"""
+    return _sums(2 * digits, digits.sum(1), seed, stream, size)
+
+
+def _sums(doubled: torch.Tensor, offsets: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
+    batch, num_basis = doubled.shape
+    padded = torch.nn.functional.pad(doubled, (0, -num_basis % VECTORS)).contiguous()
     out = torch.empty(batch, size)
     tiles = -(-size // TILE)
-    arrays = (doubled.numpy(), offsets.numpy(), out.numpy())
+    arrays = (padded.numpy(), offsets.numpy(), out.numpy())
     threads.run(combine_tiles, tiles, tiles * TILE * num_basis, arrays, _constants(seed, stream))
     return out
 

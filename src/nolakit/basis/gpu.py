@@ -213,12 +213,21 @@ def _project_tiles(
 
 def combine(coefficients: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
     """1 / sqrt(k) sum_i c_i B_i. # shape: (batch, k) float32 -> (batch, size) float32"""
-    batch, num_basis = coefficients.shape
+    return _sums(coefficients * (1 / (UNIT * math.sqrt(coefficients.shape[1]))), seed, stream, size)
+
+
+def integer_sums(digits: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
+    """sum_i q_i (2 b_i - 255), exact where no partial sum leaves 2^24: digits are exact in bfloat16.
+    # shape: (batch, k) float32 -> (batch, size) float32"""
+    return _sums(digits * (256 / UNIT), seed, stream, size)
+
+
+def _sums(scaled: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
+    batch, num_basis = scaled.shape
     blocks = triton.cdiv(size, BLOCK)
-    rows = _group(coefficients)
+    rows = _group(scaled)
     kernel, tile = (_combine_lanes, 128) if rows <= MULTIPLIED_ROWS else (_combine_tiles, 8)
     span = _span(num_basis, SHORTEST_COMBINE, triton.cdiv(blocks, tile) * triton.cdiv(batch, rows))
-    scaled = coefficients * (1 / (UNIT * math.sqrt(num_basis)))
     partial = scaled.new_empty(triton.cdiv(num_basis, span), batch, size)
     return _sum(kernel, scaled, partial, (seed, stream), (num_basis, size, span), rows, blocks)
 

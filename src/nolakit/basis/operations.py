@@ -35,9 +35,8 @@ def combine(coefficients: torch.Tensor, *, seed: int, stream: int, size: int) ->
     CPU no basis is held in memory. Source: NOLA (arXiv 2310.02556), equation 3; entries in
     `docs/format.md`.
     """
-    _check(coefficients, "coefficients", seed, stream)
-    if not 0 < size <= MAX_INDEX * BLOCK:
-        raise BasisError(f"found size {size}; expected 1 to 2**36 entries")
+    check_address(seed, stream, size)
+    _check(coefficients, "coefficients")
     rows = _rows(coefficients)
     out = _combine(rows, signed(seed), signed(stream), size)
     return out.reshape(*coefficients.shape[:-1], size)
@@ -61,7 +60,8 @@ def project(grad: torch.Tensor, *, num_basis: int, seed: int, stream: int) -> to
 
     Cost: as `combine`.
     """
-    _check(grad, "grad", seed, stream)
+    check_address(seed, stream, 1)
+    _check(grad, "grad")
     if not 0 < num_basis <= MAX_INDEX:
         raise BasisError(f"found num_basis {num_basis}; expected 1 to 2**32")
     rows = _rows(grad)
@@ -129,10 +129,16 @@ _combine.register_autograd(_combine_backward, setup_context=_remember_combine)
 _project.register_autograd(_project_backward, setup_context=_remember_project)
 
 
-def _check(tensor: torch.Tensor, name: str, seed: int, stream: int) -> None:
+def check_address(seed: int, stream: int, size: int) -> None:
+    """Raises BasisError for a seed, stream or size that no basis vector has."""
     check_seed(seed)
     if not 0 <= stream < UINT64:
         raise BasisError(f"found stream {stream!r}; expected an integer from 0 to 2**64 - 1")
+    if not 0 < size <= MAX_INDEX * BLOCK:
+        raise BasisError(f"found size {size}; expected 1 to 2**36 entries")
+
+
+def _check(tensor: torch.Tensor, name: str) -> None:
     if tensor.dim() == 0 or tensor.shape[-1] == 0 or not tensor.is_floating_point():
         raise BasisError(
             f"found {name} of dtype {tensor.dtype} and shape {tuple(tensor.shape)}; "

@@ -59,6 +59,17 @@ def entries(
 
 def combine(coefficients: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
     """See the module's equation. # shape: (batch, k) -> (batch, size), in the dtype of the coefficients"""
+    return _sums(coefficients, seed, stream, size) / math.sqrt(coefficients.shape[-1])
+
+
+def integer_sums(digits: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
+    """sum_i q_i (2 b_i - 255), exact where no partial sum leaves the whole numbers that the dtype has.
+    # shape: (batch, k) -> (batch, size), in the dtype of the digits"""
+    return _sums(256 * digits, seed, stream, size)
+
+
+def _sums(coefficients: torch.Tensor, seed: int, stream: int, size: int) -> torch.Tensor:
+    """sum_i c_i entry(i, j). # shape: (batch, k) -> (batch, size)"""
     num_basis = coefficients.shape[-1]
     indices = torch.arange(num_basis, device=coefficients.device)
     blocks = -(-size // BLOCK)
@@ -70,7 +81,7 @@ def combine(coefficients: torch.Tensor, seed: int, stream: int, size: int) -> to
         )
         for first in range(0, blocks, step)
     ]
-    return torch.cat(pieces, dim=-1)[:, :size] / math.sqrt(num_basis)
+    return torch.cat(pieces, dim=-1)[:, :size]
 
 
 def project(grad: torch.Tensor, num_basis: int, seed: int, stream: int) -> torch.Tensor:

@@ -61,12 +61,28 @@ class Nola(Method):
         return (shape.role, shape.dims) if self.share_basis else shape
 
     def factors(self, coefficients: torch.Tensor, shapes: Sequence[FactorShape]) -> Sequence[torch.Tensor]:
-        first = shapes[0]
+        return self._with_offsets(basis.combine(coefficients, **self._address(shapes[0])), shapes)
+
+    def integer_factors(
+        self, coefficients: basis.Integers, shapes: Sequence[FactorShape]
+    ) -> Sequence[torch.Tensor]:
+        """Equal bits on every backend and device: exact sums S of integers, then two float32 steps.
+
+        lora = A0 + float32(S) s,   s = float32(scale / (256 sqrt(k))) from float64
+        """
+        sums = basis.combine_integers(coefficients.values, **self._address(shapes[0]))
+        unit = 256 * math.sqrt(coefficients.values.shape[1])
+        steps = (coefficients.scales.double() / unit).float()
+        return self._with_offsets(sums.float() * steps[:, None], shapes)
+
+    def _address(self, first: FactorShape) -> dict[str, int]:
         stream = basis.stream_number(first.role, None if self.share_basis else first.path)
-        rows = basis.combine(coefficients, seed=self.seed, stream=stream, size=first.size).unbind()
-        if first.role == "lora_A":
-            device = coefficients.device
-            rows = [row + self.offset(shape, device) for row, shape in zip(rows, shapes, strict=True)]
+        return {"seed": self.seed, "stream": stream, "size": first.size}
+
+    def _with_offsets(self, sums: torch.Tensor, shapes: Sequence[FactorShape]) -> list[torch.Tensor]:
+        rows = list(sums.unbind())
+        if shapes[0].role == "lora_A":
+            rows = [row + self.offset(shape, sums.device) for row, shape in zip(rows, shapes, strict=True)]
         return [row.view(shape.dims) for row, shape in zip(rows, shapes, strict=True)]
 
     def offset(self, shape: FactorShape, device: torch.device) -> torch.Tensor:

@@ -29,6 +29,7 @@ from nolakit.methods.base import ROLES, FactorShape
 from nolakit.tuner.config import ComputedLoraConfig
 from nolakit.tuner.expansion import share_expansions
 from nolakit.tuner.factor import LinearFactor, factor_like
+from nolakit.tuner.loading import unpacked_state
 from nolakit.tuner.naming import (
     aligned_key,
     base_layer_paths,
@@ -133,8 +134,8 @@ class ComputedLoraModel(LoraModel):
 
     @classmethod
     def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
-        """As PEFT does, after spelling the keys of a file as this model does: a file made over a model with
-        a head loads over one without, a file made over a plain model over one with compiled layers."""
+        """As PEFT does, after unpacking a packed file and spelling its keys as this model does: a file made over
+        a model with a head loads over one without, one made over a plain model over one with compiled layers."""
         if isinstance(config, ComputedLoraConfig):
             base = getattr(model, "get_base_model", lambda: model)()
             prefix = getattr(unwrapped_model(base), "base_model_prefix", "")
@@ -143,6 +144,7 @@ class ComputedLoraModel(LoraModel):
                 for name, module in base.named_modules()
                 if isinstance(module, LoraLayer)
             }
+            state_dict = unpacked_state(state_dict, config)
             state_dict = {aligned_key(key, layers, prefix): value for key, value in state_dict.items()}
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
 
