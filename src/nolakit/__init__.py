@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from nolakit.adapter.files import open_adapter
     from nolakit.adapter.inspect import inspect
     from nolakit.adapter.lora import export_lora
-    from nolakit.adapter.packing import pack, unpack, write_packed
+    from nolakit.adapter.packed_files import unpack, write_packed
+    from nolakit.adapter.packing import pack
     from nolakit.adapter.unpacking import read_packed
     from nolakit.tuner.config import NolaConfig
     from nolakit.tuner.loading import load
     from nolakit.tuner.model import ComputedLoraModel
 
 __all__ = [
-    "ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "load", "methods", "open_adapter", "pack",
-    "read_packed", "unpack", "write_packed",
+    "ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "load", "methods",
+    "open_adapter", "pack", "read_packed", "unpack", "write_packed",
 ]  # fmt: skip
 
 _LAZY = {
@@ -40,8 +41,8 @@ _LAZY = {
     "open_adapter": "nolakit.adapter.files",
     "pack": "nolakit.adapter.packing",
     "read_packed": "nolakit.adapter.unpacking",
-    "unpack": "nolakit.adapter.packing",
-    "write_packed": "nolakit.adapter.packing",
+    "unpack": "nolakit.adapter.packed_files",
+    "write_packed": "nolakit.adapter.packed_files",
 }
 
 

@@ -1,24 +1,21 @@
-"""Writing packed adapters, and folders from them."""
+"""An adapter as the bytes of one file."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from nolakit.adapter import module_names
 from nolakit.adapter.container import DESCRIPTION, DIGEST, write_container
 from nolakit.adapter.contents import COEFFICIENTS, Adapter, ModuleInfo
-from nolakit.adapter.files import CONFIG_NAME, RECORD_NAME, WEIGHTS_NAME, open_adapter
+from nolakit.adapter.files import open_adapter
 from nolakit.adapter.packed import SCALES
 from nolakit.adapter.packed_numbers import DTYPES, Numbers, encode
 from nolakit.adapter.quantise import LARGEST, quantise
 from nolakit.adapter.unpacking import VERSION
-from nolakit.adapter.writing import new_folder, write_file
 from nolakit.basis.integers import Integers
 from nolakit.errors import AdapterError, ConfigError, UnsupportedError
 from nolakit.methods.base import ROLES, Role
@@ -37,7 +34,7 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
             adapter that was trained with fewer `coefficient_bits` keeps those, and loses nothing.
 
     Returns:
-        The same bytes for the same adapter and bits. Write them where they belong, or `write_packed` does.
+        The same bytes for the same adapter and bits. `nolakit.write_packed` writes them to a file.
 
     Raises:
         AdapterError: an adapter that cannot be read, or a coefficient that is not finite or too large for float16.
@@ -77,53 +74,6 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
         **({"training": _kept(source.record)} if source.record else {}),
     }
     return write_container(description, tensors)
-
-
-def write_packed(
-    adapter: str | Path | Adapter, output: str | Path, *, bits: int = 32, overwrite: bool = False
-) -> Path:
-    """Pack an adapter into a file, or into a folder that stock PEFT loads once nolakit is imported.
-
-    Args:
-        adapter, bits: as `pack`.
-        output: a file where it ends in `.safetensors`; else a folder with the packed file as
-            `adapter_model.safetensors`, and `adapter_config.json`. Appears whole or not at all.
-        overwrite: replace what is there.
-
-    Raises:
-        OutputExistsError: `output` is there and `overwrite` is not set. Others as `pack`.
-    """
-    source = adapter if isinstance(adapter, Adapter) else open_adapter(adapter)
-    data = pack(source, bits)
-    if Path(output).suffix == ".safetensors":
-        return write_file(output, data, overwrite=overwrite)
-    with new_folder(output, overwrite=overwrite) as fresh:
-        (fresh / WEIGHTS_NAME).write_bytes(data)
-        _write_object(fresh / CONFIG_NAME, source.config)
-        if source.record is not None:
-            _write_object(fresh / RECORD_NAME, source.record)
-    return Path(output)
-
-
-def unpack(packed: str | Path | Adapter, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """An adapter folder from a packed file: the very tensors where it has 32 bits, else the numbers that its
-    coefficients stand for, in float32.
-
-    Raises:
-        AdapterError: a file that cannot be read. OutputExistsError: `folder` is there and `overwrite` is not set.
-    """
-    source = packed if isinstance(packed, Adapter) else open_adapter(packed)
-    tensors = source.load()
-    with new_folder(folder, overwrite=overwrite) as fresh:
-        save_file(tensors, fresh / WEIGHTS_NAME, metadata={"format": "pt"})
-        _write_object(fresh / CONFIG_NAME, source.config)
-        if source.record is not None:
-            _write_object(fresh / RECORD_NAME, source.record)
-    return Path(folder)
-
-
-def _write_object(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _modules(source: Adapter) -> dict[str, ModuleInfo]:

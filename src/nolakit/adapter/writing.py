@@ -34,29 +34,29 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise
 
 
-def write_file(path: str | Path, data: bytes, *, overwrite: bool = False) -> Path:
-    """Write a file, which takes the name `path` once it is whole and on the disk.
+@contextmanager
+def new_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A fresh file to write, that takes the name `path` when the block ends without an error, and is on the disk then.
 
     Raises:
-        OutputExistsError: `path` is there and `overwrite` is not set, or it is a folder.
+        OutputExistsError: `path` is there and `overwrite` is not set.
     """
     target = Path(path)
     if target.is_dir() or (target.exists() and not overwrite):
-        raise OutputExistsError(
-            f"found {str(target)!r} already there; name another output, or overwrite a file (--overwrite)"
-        )
+        check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(prefix=f".{target.name}-", dir=target.parent, delete=False) as fresh:
-        try:
-            fresh.write(data)
-            fresh.flush()
-            os.fsync(fresh.fileno())
-            os.chmod(fresh.name, 0o644)
-            os.replace(fresh.name, target)
-        except BaseException:
-            Path(fresh.name).unlink(missing_ok=True)
-            raise
-    return target
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    fresh = Path(name)
+    os.close(handle)
+    try:
+        fresh.chmod(0o644)
+        yield fresh
+        with fresh.open("rb+") as file:
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def check_free(path: str | Path, *, overwrite: bool = False) -> None:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from nolakit import __version__
-from nolakit.cli import count, evaluate, export, generate, hook, inspect, merge, train
+from nolakit.cli import count, evaluate, export, generate, hook, inspect, merge, pack, train, unpack
 from nolakit.cli.failures import exit_code, message
 from nolakit.cli.noise import silence
 from nolakit.cli.output import complain
@@ -60,7 +60,7 @@ def common(
     silence()
 
 
-for module in (train, evaluate, generate, inspect, count, merge, export):
+for module in (train, evaluate, generate, inspect, count, merge, export, pack, unpack):
     name = module.__name__.rpartition(".")[2]
     app.command(name, epilog=module.EXAMPLE)(module.command)
 app.add_typer(hook.app, name="hook")

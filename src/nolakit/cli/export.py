@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,6 @@ from nolakit.errors import ConfigError
 
 EXAMPLE = "Example: nolakit export reviews-adapter --to lora -o reviews-lora"
 FORMATS = ("lora",)
-RECORD_NAME = "training.json"
 
 
 def command(
@@ -35,11 +33,10 @@ def command(
 
     from nolakit.adapter.files import WEIGHTS_NAME
     from nolakit.adapter.lora import export_lora
+    from nolakit.adapter.packed_files import write_record
 
     export_lora(adapter, output, dtype=getattr(torch, dtype or "float32"), overwrite=overwrite)
-    record = Path(adapter) / RECORD_NAME
-    if record.is_file():  # so that the export can be evaluated
-        shutil.copyfile(record, Path(output) / RECORD_NAME)
+    write_record(adapter, output)  # so that the export can be evaluated
     values = {"output": str(output), "format": to, "bytes": (Path(output) / WEIGHTS_NAME).stat().st_size}
     if as_json:
         print_json(values)

@@ -13,7 +13,10 @@ from nolakit.errors import ConfigError
 from nolakit.tasks.settings import DTYPES
 
 Adapter = Annotated[
-    Path, typer.Argument(help="Adapter folder, as `nolakit train` or PEFT's save_pretrained writes it.")
+    Path,
+    typer.Argument(
+        help="Adapter folder, as `nolakit train` or PEFT's save_pretrained writes it, or a packed file."
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write. Appears whole or not at all.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

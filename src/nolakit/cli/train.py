@@ -45,6 +45,13 @@ def command(
     share_basis: Annotated[
         bool | None, typer.Option(help="One basis for all modules, or one each.", rich_help_panel=METHOD)
     ] = None,
+    coefficient_bits: Annotated[
+        int | None,
+        typer.Option(
+            help="8, 4, 3 or 2: train for packing with so many bits (nolakit's methods).",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     target_modules: Annotated[
         str | None, typer.Option(help="a,b,c, a regular expression, or all-linear.", rich_help_panel=METHOD)
     ] = None,
@@ -128,7 +135,7 @@ def command(
     values = dict(locals())
     chosen = given(
         r=r, num_basis=num_basis, lora_alpha=lora_alpha, seed=seed, share_basis=share_basis,
-        target_modules=target_modules,
+        target_modules=target_modules, coefficient_bits=coefficient_bits,
     )  # fmt: skip
     chosen.update(read_settings(options or ()))
     from nolakit.tasks.settings import TrainSettings

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
-
-import nolakit  # noqa: F401 - registers nolakit's methods with PEFT
 from nolakit.adapter.files import open_adapter
 from nolakit.errors import AdapterError, NolakitError, UnsupportedError
 from nolakit.tasks.models import load_model
 from nolakit.tasks.record import Record, is_adapter, read_record
+from nolakit.tuner.loading import load
 
 
 @dataclass
@@ -35,7 +33,7 @@ def load_trained(
     """Load an adapter over its base, or a whole model that nolakit trained or merged.
 
     Args:
-        folder: the adapter.
+        folder: the adapter, a folder or a packed file.
         base: the base model; None is where it was in training.
         merged: merge the adapter into the base's weights, checked for values that are not finite.
         dtype: of the base; None is as in training.
@@ -69,7 +67,7 @@ def attach(model: Any, folder: Path, *, merged: bool) -> Any:
         BaseMismatchError, AdapterError, UnsupportedError: as `load_trained`.
     """
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder))
+        adapted = load(model, folder)
     except NolakitError:
         raise
     except (RuntimeError, ValueError, KeyError) as error:

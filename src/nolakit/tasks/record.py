@@ -9,10 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nolakit.adapter.files import CONFIG_NAME, open_adapter
+from nolakit.adapter.files import CONFIG_NAME, RECORD_NAME, open_adapter, read_object
 from nolakit.errors import AdapterError, AdapterNotFoundError
 
-RECORD_NAME = "training.json"
 FORMAT = 1
 TASK_OF_TYPE = {"CAUSAL_LM": "causal-lm", "SEQ_CLS": "text-classification"}
 
@@ -46,33 +45,35 @@ class Record:
         (folder / RECORD_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def read_record(folder: Path) -> Record:
-    """The record of an adapter or model folder. For an adapter that another program trained, what its
-    configuration and its head say.
+def read_record(path: Path) -> Record:
+    """The record of an adapter or a model folder, or of a packed file. For an adapter that another program
+    trained, what its configuration and its head say.
 
     Raises:
-        AdapterNotFoundError: no such folder, or neither a record nor an adapter in it.
+        AdapterNotFoundError: no such folder or file, or neither a record nor an adapter in it.
         AdapterError: a record that cannot be read, or a task that cannot be told.
     """
-    path = folder / RECORD_NAME
-    if not path.is_file():
-        return _foreign_record(folder)
+    if path.is_file():
+        values = open_adapter(path).record
+    else:
+        values = read_object(path / RECORD_NAME) if (path / RECORD_NAME).is_file() else None
+    if values is None:
+        return _foreign_record(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
             raise AdapterError(
-                f"found {str(path)!r} of format {values['format']}; expected {FORMAT}: update nolakit"
+                f"found a record in {str(path)!r} of format {values['format']}; expected {FORMAT}: update nolakit"
             )
         return Record(**values)
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise AdapterError(
-            f"found {str(path)!r}, which is not a whole record of a training: {error}"
+            f"found {RECORD_NAME} in {str(path)!r}, which is not a whole record of a training: {error}"
         ) from error
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter, rather than a whole model."""
-    return (folder / CONFIG_NAME).is_file()
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds an adapter, or the path is a packed file, rather than a whole model."""
+    return path.is_file() or (path / CONFIG_NAME).is_file()
 
 
 def versions() -> dict[str, str]:

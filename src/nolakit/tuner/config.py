@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from peft import LoraConfig
 
-from nolakit.errors import UnsupportedError
+from nolakit.adapter.quantise import LARGEST
+from nolakit.errors import ConfigError, UnsupportedError
 from nolakit.methods import method_class
 from nolakit.methods.base import ROLES, Method, check_positive_integer
 from nolakit.tuner.layer_pattern import LayerPattern
@@ -38,6 +39,8 @@ class ComputedLoraConfig(LoraConfig):
     """LoraConfig for methods whose lora_A and lora_B are computed from a few trained numbers.
 
     Args:
+        coefficient_bits: 8, 4, 3 or 2 trains with coefficients rounded as `nolakit.pack` will round them, and
+            gradients that pass straight through, so that packing with as many bits or more costs nothing.
         init_weights: True starts at the method's own start (an update of exactly zero); False draws the
             coefficients at random from torch's global generator, so that a fresh adapter differs from its
             base.
@@ -53,6 +56,9 @@ class ComputedLoraConfig(LoraConfig):
         ConfigError, BasisError: a value out of range.
     """
 
+    coefficient_bits: int | None = field(
+        default=None, metadata={"help": "Train with coefficients of so many bits"}
+    )
     init_weights: bool = field(default=True, metadata={"help": "False draws the coefficients at random"})
     base_model_prefix: str = field(
         default="", metadata={"help": "Prefix that module paths are stored without"}
@@ -73,6 +79,11 @@ class ComputedLoraConfig(LoraConfig):
                     f"found {option.name}={getattr(self, option.name)!r}, which cannot hold for "
                     f"{self.method_name!r}: {reason}; leave it at {default_of(option)!r} or use LoraConfig"
                 )
+        if self.coefficient_bits is not None and self.coefficient_bits not in LARGEST:
+            raise ConfigError(
+                f"found coefficient_bits={self.coefficient_bits!r}; expected one of {', '.join(map(str, LARGEST))}, "
+                "or none"
+            )
         for name, value in [
             ("r", self.r),
             *(("rank_pattern", rank) for rank in (self.rank_pattern or {}).values()),

@@ -57,8 +57,7 @@ class Expansion:
             if not all(_comparable(other) and _alike(other, parameter) for other in parameters):
                 return factor.compute()
             stacked = torch.stack(tuple(parameters))
-            weights = factor.method.factors(stacked, [member.shape for member in self.factors])
-            weights = [weight.to(parameter.dtype) for weight in weights]
+            weights = factor.expanded(stacked, [member.shape for member in self.factors])
             versions = [version_of(other) for other in parameters]
             self.made = Made(mode, parameters, versions, stacked.detach(), weights)
         return self.made.weights[factor.position]

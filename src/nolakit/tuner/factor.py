@@ -8,12 +8,14 @@ coefficients and on their device; it is summed in float32 at least.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nolakit.adapter.quantise import fake_quantise
 from nolakit.basis.streams import stream_number
 from nolakit.methods.base import FactorShape, Method
 from nolakit.tuner.expansion import Expansion
@@ -31,6 +33,7 @@ class LinearFactor(nn.Module):
         super().__init__()
         self.method = method
         self.shape = shape
+        self.bits: int | None = None  # that the coefficients are rounded to
         self.out_features, self.in_features = shape.dims[0], prod(shape.dims[1:])
         zeros = torch.zeros(method.count(shape.role), device=like.device, dtype=like.dtype)
         self.coefficients = nn.Parameter(zeros, requires_grad=like.requires_grad)
@@ -45,7 +48,12 @@ class LinearFactor(nn.Module):
 
     def compute(self) -> torch.Tensor:
         """The factor, made now and by itself. # shape: shape.dims"""
-        return self.method.factor(self.coefficients, self.shape).to(self.coefficients.dtype)
+        return self.expanded(self.coefficients[None], [self.shape])[0]
+
+    def expanded(self, coefficients: torch.Tensor, shapes: Sequence[FactorShape]) -> list[torch.Tensor]:
+        """The weights of one group of factors of this adapter. # shape: (len(shapes), count)"""
+        rounded = coefficients if self.bits is None else fake_quantise(coefficients, self.bits)
+        return [weight.to(coefficients.dtype) for weight in self.method.factors(rounded, shapes)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.linear(x, self.weight)

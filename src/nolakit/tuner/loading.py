@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from nolakit import methods
 from nolakit.adapter.container import DESCRIPTION, Stored
 from nolakit.adapter.contents import TORCH_NAMES
-from nolakit.adapter.packing import unpack
+from nolakit.adapter.packed_files import unpack
 from nolakit.adapter.unpacking import open_packed, read_packed_tensors
 from nolakit.errors import AdapterError
 from nolakit.tuner.config import ComputedLoraConfig
@@ -54,7 +55,7 @@ def unpacked_state(state: dict[str, torch.Tensor], config: ComputedLoraConfig) -
         for key, value in state.items()
     }
     packed = read_packed_tensors(stored, "the packed adapter")
-    if type(config).from_peft_type(**packed.config).method() != config.method():
+    if methods.method_class(packed.method).from_config(packed.config) != config.method():
         raise AdapterError(
             f"found a packed adapter of {packed.config}, and beside it the configuration {config.to_dict()}; they "
             "are of two adapters: fetch both again"

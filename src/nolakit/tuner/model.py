@@ -202,7 +202,9 @@ def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraCon
                 f"found a tensor-parallel layer at {path!r}; load the base without tp_plan"
             )
         shape = FactorShape(role, path, tuple(original.weight.shape))
-        factors[adapter_name] = factor_like(original, method, shape, layer.get_base_layer())
+        made = factor_like(original, method, shape, layer.get_base_layer())
+        made.bits = config.coefficient_bits
+        factors[adapter_name] = made
 
 
 def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:

@@ -15,7 +15,7 @@ from nolakit.methods import peft_type
 # What must be equal for one adapter's coefficients to be poured into another's modules.
 HOTSWAP_KEYS = [
     "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern",
-    "seed", "share_basis", "num_basis", "num_basis_a", "num_basis_b",
+    "seed", "share_basis", "num_basis", "num_basis_a", "num_basis_b", "coefficient_bits",
 ]  # fmt: skip
 
 
