@@ -81,8 +81,11 @@ def check_container(stored: dict[str, Stored], where: str) -> tuple[Any, dict[st
             f"found {where} damaged: the SHA-256 of its content is {found.hex()}, and it says "
             f"{expected.hex()}; fetch or pack it again"
         )
+    text = bytes(stored.pop(DESCRIPTION).data)
     try:
-        description = json.loads(bytes(stored.pop(DESCRIPTION).data).decode())
+        description = json.loads(text.decode())
+        if b"\\u" in text:
+            json.dumps(description, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise AdapterError(f"found {where} whose description is not JSON text: {error}") from error
     return description, stored, expected.hex()

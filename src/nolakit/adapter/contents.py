@@ -123,6 +123,8 @@ class Adapter(ABC):
     def modules(self) -> Iterator[ModuleInfo]:
         """The adapted modules, in the order of their paths. Raises AdapterError where one is incomplete."""
         prefix = self.config.get("base_model_prefix", "")
+        if not isinstance(prefix, str):
+            raise AdapterError(f"found base_model_prefix {prefix!r} in {self.name!r}; expected a text")
         found: dict[str, dict[str, TensorInfo]] = {}
         for key, tensor in self.tensors.items():
             if key.endswith("." + COEFFICIENTS):

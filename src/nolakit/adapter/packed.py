@@ -157,7 +157,12 @@ class PackedTensors:
         info = self.adapter.tensors[key]
         dtype = getattr(torch, TORCH_NAMES[info.dtype])
         if key in self.adapter.stored:
-            return torch.frombuffer(bytearray(self.adapter.stored[key].data), dtype=dtype).reshape(info.shape)
+            data = bytearray(self.adapter.stored[key].data)
+            return (
+                torch.frombuffer(data, dtype=dtype).reshape(info.shape)
+                if data
+                else torch.zeros(info.shape, dtype=dtype)
+            )
         path, role = key.removesuffix(f".{COEFFICIENTS}").removeprefix(FILE_PREFIX).rsplit(".", 1)
         found = self.adapter.taken([(path, role)])  # pyright: ignore[reportArgumentType]
         return (found if isinstance(found, torch.Tensor) else found.dequantised())[0].to(dtype)

@@ -93,7 +93,7 @@ def _checked(values: Any, stored: dict[str, Stored], digest: str, name: str, siz
 def _check_types(found: Description, name: str) -> None:
     config = found.config
     for what, value, fits in (
-        ("bits", found.bits, found.bits in DTYPES and type(found.bits) is int),
+        ("bits", found.bits, type(found.bits) is int and found.bits in DTYPES),
         ("config", config, isinstance(config, dict) and isinstance(config.get("peft_type"), str)),
         ("training", found.record, found.record is None or isinstance(found.record, dict)),
         ("dtype", found.dtype, found.dtype in ("F32", "F16", "BF16")),
@@ -101,7 +101,7 @@ def _check_types(found: Description, name: str) -> None:
     ):
         if not fits:
             raise AdapterError(
-                f"found {name} with {what} {str(value)[:80]!r}, which it cannot be; pack it again"
+                f"found {name} with {what} {repr(value)[:80]}, which it cannot be; pack it again"
             )
 
 
