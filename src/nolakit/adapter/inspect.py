@@ -1,4 +1,4 @@
-"""What an adapter is, from its folder alone: no base model, no torch, no transformers."""
+"""What an adapter is, from its folder or packed file alone: no base model, no torch, no transformers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ModuleRow:
 @dataclass(frozen=True)
 class Inspection:
     """What `inspect` found. Bytes are of files; `trained` counts coefficients, `trained_other` all else that
-    is stored (heads, biases, token embeddings)."""
+    is stored (heads, biases, token embeddings); `bits` are a stored coefficient's, `digest` a packed file's."""
 
     method: str
     base_model: str | None
@@ -50,7 +50,7 @@ class Inspection:
 
 
 def inspect(adapter: str | Path) -> Inspection:
-    """Describe an adapter folder of nolakit, or of any other PEFT method as far as its file goes.
+    """Describe an adapter folder or packed file of nolakit, or a folder of any other PEFT method as far as its file goes.
 
     Raises:
         AdapterError: as `nolakit.adapter.files.open_adapter`.

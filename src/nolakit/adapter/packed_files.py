@@ -39,7 +39,7 @@ def write_packed(
         return Path(output)
     with new_folder(output, overwrite=overwrite) as fresh:
         (fresh / WEIGHTS_NAME).write_bytes(data)
-        _write_description(source, fresh)
+        _write_description(source, fresh, packed=True)
     return Path(output)
 
 
@@ -72,8 +72,8 @@ def write_record(adapter: str | Path | Adapter, folder: Path) -> None:
         _write_object(folder / RECORD_NAME, source.record)
 
 
-def _write_description(source: Adapter, folder: Path) -> None:
-    _write_object(folder / CONFIG_NAME, source.config)
+def _write_description(source: Adapter, folder: Path, **more: Any) -> None:
+    _write_object(folder / CONFIG_NAME, {**source.config, **more})
     write_record(source, folder)
 
 

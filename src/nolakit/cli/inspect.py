@@ -18,7 +18,7 @@ def command(
     every: Annotated[bool, typer.Option("--all", help="Show every module, however many.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Describe an adapter folder: method, seed, numbers, bytes, and each module."""
+    """Describe an adapter: method, seed, numbers, bytes, and each module."""
     from nolakit.adapter.inspect import inspect
 
     found = inspect(adapter)
@@ -36,9 +36,11 @@ def command(
             "trained numbers": found.trained,
             "and head and others": found.trained_other or None,
             "as LoRA factors": found.lora_numbers or None,
+            "bits of a coefficient": found.bits,
             "bytes of coefficients": found.coefficient_bytes,
             "bytes of weights": found.weights_bytes,
-            "bytes of configuration": found.config_bytes,
+            "bytes of configuration": found.config_bytes or None,
+            "SHA-256 of the content": found.digest,
             "base fingerprint": (found.base_fingerprint or {}).get("structure"),
         },
     )

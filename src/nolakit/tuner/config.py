@@ -41,6 +41,7 @@ class ComputedLoraConfig(LoraConfig):
     Args:
         coefficient_bits: 8, 4, 3 or 2 trains with coefficients rounded as `nolakit.pack` will round them, and
             gradients that pass straight through, so that packing with as many bits or more costs nothing.
+        packed: written by `nolakit pack` where the file beside the configuration is a packed one.
         init_weights: True starts at the method's own start (an update of exactly zero); False draws the
             coefficients at random from torch's global generator, so that a fresh adapter differs from its
             base.
@@ -59,6 +60,7 @@ class ComputedLoraConfig(LoraConfig):
     coefficient_bits: int | None = field(
         default=None, metadata={"help": "Train with coefficients of so many bits"}
     )
+    packed: bool = field(default=False, metadata={"help": "The file beside the configuration is packed"})
     init_weights: bool = field(default=True, metadata={"help": "False draws the coefficients at random"})
     base_model_prefix: str = field(
         default="", metadata={"help": "Prefix that module paths are stored without"}
@@ -104,6 +106,8 @@ class ComputedLoraConfig(LoraConfig):
         values = super().to_dict()
         for option in refused_options():
             values.pop(option.name, None)
+        if not self.packed:
+            values.pop("packed", None)
         return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
 
     def trained_per_module(self) -> int:

@@ -17,6 +17,7 @@ from torch import nn
 
 from nolakit.adapter.quantise import fake_quantise
 from nolakit.basis.streams import stream_number
+from nolakit.errors import AdapterError
 from nolakit.methods.base import FactorShape, Method
 from nolakit.tuner.expansion import Expansion
 
@@ -34,6 +35,7 @@ class LinearFactor(nn.Module):
         self.method = method
         self.shape = shape
         self.bits: int | None = None  # that the coefficients are rounded to
+        self.awaited = False  # whether the coefficients are yet to come from a packed file
         self.out_features, self.in_features = shape.dims[0], prod(shape.dims[1:])
         zeros = torch.zeros(method.count(shape.role), device=like.device, dtype=like.dtype)
         self.coefficients = nn.Parameter(zeros, requires_grad=like.requires_grad)
@@ -52,6 +54,11 @@ class LinearFactor(nn.Module):
 
     def expanded(self, coefficients: torch.Tensor, shapes: Sequence[FactorShape]) -> list[torch.Tensor]:
         """The weights of one group of factors of this adapter. # shape: (len(shapes), count)"""
+        if self.awaited:
+            raise AdapterError(
+                f"found {self.shape.role} of {self.shape.path!r} without its coefficients: the adapter is packed, and "
+                "whatever loaded it did not unpack it; use PeftModel.from_pretrained, nolakit.load or `nolakit unpack`"
+            )
         rounded = coefficients if self.bits is None else fake_quantise(coefficients, self.bits)
         return [weight.to(coefficients.dtype) for weight in self.method.factors(rounded, shapes)]
 

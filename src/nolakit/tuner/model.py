@@ -145,6 +145,9 @@ class ComputedLoraModel(LoraModel):
                 if isinstance(module, LoraLayer)
             }
             state_dict = unpacked_state(state_dict, config)
+            config.packed = False
+            for layer in (module for module in base.modules() if isinstance(module, LoraLayer)):
+                arrived(layer, adapter_name)
             state_dict = {aligned_key(key, layers, prefix): value for key, value in state_dict.items()}
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
 
@@ -203,8 +206,16 @@ def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraCon
             )
         shape = FactorShape(role, path, tuple(original.weight.shape))
         made = factor_like(original, method, shape, layer.get_base_layer())
-        made.bits = config.coefficient_bits
+        made.bits, made.awaited = config.coefficient_bits, config.packed
         factors[adapter_name] = made
+
+
+def arrived(layer: LoraLayer, adapter_name: str) -> None:
+    """The adapter's coefficients of a layer have come from their packed file."""
+    for factors in (layer.lora_A, layer.lora_B):
+        factor = factors[adapter_name] if adapter_name in factors else None  # noqa: SIM401 - ModuleDict
+        if isinstance(factor, LinearFactor):
+            factor.awaited = False
 
 
 def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:
