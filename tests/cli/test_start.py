@@ -12,7 +12,7 @@ import pytest
 from nolakit.cli.failures import ExitCode
 from shell import Place, run
 
-COMMANDS = ["train", "evaluate", "generate", "inspect", "count", "merge", "export", "hook"]
+COMMANDS = ["train", "evaluate", "generate", "inspect", "count", "merge", "export", "pack", "unpack", "hook"]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 
 SPY = """

@@ -50,7 +50,7 @@ class Inspection:
 
 
 def inspect(adapter: str | Path) -> Inspection:
-    """Describe an adapter folder or packed file of nolakit, or a folder of any other PEFT method as far as its file goes.
+    """Describe an adapter folder or packed file of nolakit, or of another PEFT method as far as its file goes.
 
     Raises:
         AdapterError: as `nolakit.adapter.files.open_adapter`.

@@ -6,7 +6,7 @@
     nolakit.sha256         of all of it
     anything else          what was trained whole, under its own name
 
-`docs/format.md`, section 8, is the specification. Reading checks the digest always, and decodes coefficients when
+`docs/format.md`, section 9, is the specification. Reading checks the digest always, and decodes coefficients when
 they are asked for.
 """
 
