@@ -106,7 +106,8 @@ def test_packing_costs_what_was_trained_for_few_bits_nothing(case, bits, tmp_pat
     model.save_pretrained(tmp_path / "adapter")
     packed = nolakit.write_packed(tmp_path / "adapter", tmp_path / "x.safetensors", bits=max(bits, 4))
     assert_close(logits(nolakit.load(case.make(), packed).eval(), batch), expected)
-    factors = nolakit.expand(packed)
+    factors, of_folder = nolakit.expand(packed), nolakit.expand(tmp_path / "adapter")
+    assert all(torch.equal(factors[key], of_folder[key]) for key in of_folder)
     for name, module in model.base_model.model.named_modules():
         for role in ("lora_A", "lora_B"):
             if "default" in getattr(module, role, {}):
@@ -114,6 +115,8 @@ def test_packing_costs_what_was_trained_for_few_bits_nothing(case, bits, tmp_pat
                 assert_close(trained, factors[f"base_model.model.{name}.{role}.weight"])
     latent = PeftModel.from_pretrained(case.make(), tmp_path / "adapter")
     assert torch.equal(logits(latent.eval(), batch), expected)
+    exported = nolakit.export_lora(tmp_path / "adapter", tmp_path / "lora")
+    assert_close(logits(PeftModel.from_pretrained(case.make(), exported).eval(), batch), expected)
     plain = nolakit.write_packed(tmp_path / "adapter", tmp_path / "plain.safetensors", bits=32)
     assert_close(logits(nolakit.load(case.make(), plain).eval(), batch), expected)
 

@@ -11,6 +11,7 @@ from nolakit import methods
 from nolakit.adapter.contents import Adapter, ModuleInfo
 from nolakit.adapter.files import open_adapter
 from nolakit.adapter.paths import FILE_PREFIX
+from nolakit.adapter.quantise import quantise, trained_bits
 from nolakit.errors import UnsupportedError
 from nolakit.methods.base import ROLES, FactorShape
 
@@ -46,6 +47,7 @@ def expand(
             f"found a {source.method!r} adapter in {source.name!r}; expected one of {', '.join(methods.names())}"
         )
     method = methods.method_class(source.method).from_config(source.config)
+    bits = trained_bits(source.config)
     groups: dict[Hashable, list[tuple[ModuleInfo, FactorShape]]] = {}
     for module in source.modules():
         for role in ROLES:
@@ -54,6 +56,8 @@ def expand(
     factors = {}
     for members in groups.values():
         coefficients = source.coefficients([(module, shape.role) for module, shape in members])
+        if isinstance(coefficients, torch.Tensor) and bits is not None:
+            coefficients = quantise(coefficients, bits)  # as training saw them
         shapes = [shape for _, shape in members]
         made = method.expand(coefficients.to(device or "cpu"), shapes)
         for (module, shape), factor in zip(members, made, strict=True):

@@ -14,7 +14,7 @@ from nolakit.adapter.contents import COEFFICIENTS, Adapter, ModuleInfo
 from nolakit.adapter.files import open_adapter
 from nolakit.adapter.packed import SCALES
 from nolakit.adapter.packed_numbers import DTYPES, Numbers, encode
-from nolakit.adapter.quantise import LARGEST, quantise
+from nolakit.adapter.quantise import LARGEST, quantise, trained_bits
 from nolakit.adapter.unpacking import VERSION
 from nolakit.basis.integers import Integers
 from nolakit.errors import AdapterError, ConfigError, UnsupportedError
@@ -104,7 +104,7 @@ def _stored(
             )
         return stored, torch.ones(len(stored))
     if not isinstance(found, Integers):
-        found = quantise(found, min(bits, source.config.get("coefficient_bits") or bits))
+        found = quantise(found, min(bits, trained_bits(source.config) or bits))
     elif found.values.abs().max() > LARGEST[bits]:
         found = quantise(found.dequantised(), bits)
     return found.values, found.scales

@@ -9,12 +9,26 @@ relative error falls from 0.136 to 0.113 with 4 bits, 0.318 to 0.216 with 3, 0.8
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from nolakit.basis.integers import Integers
+from nolakit.errors import AdapterError
 
 LARGEST = {8: 127, 4: 7, 3: 3, 2: 1}  # bits -> m
 SHARES = tuple(share / 16 for share in range(16, 2, -1))  # of max|c| / m, the first of equals wins
+
+
+def trained_bits(config: Mapping[str, Any]) -> int | None:
+    """The bits that training rounded the coefficients to. Raises AdapterError where there are none such."""
+    bits = config.get("coefficient_bits")
+    if bits is not None and (type(bits) is not int or bits not in LARGEST):
+        raise AdapterError(
+            f"found coefficient_bits {bits!r}; expected {', '.join(map(str, LARGEST))}, or null"
+        )
+    return bits
 
 
 def quantise(coefficients: torch.Tensor, bits: int) -> Integers:
