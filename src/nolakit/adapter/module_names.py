@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import product
-from math import prod
 from typing import Any
 
 from nolakit.errors import AdapterError
@@ -98,22 +97,25 @@ def _written(parts: tuple[Part, ...]) -> Any:
 
 
 def _count(pattern: Any) -> int:
-    if isinstance(pattern, str) and pattern:
+    if type(pattern) is str and pattern:
         return 1
-    parts = pattern if isinstance(pattern, list) else []
-    ranges = [part for part in parts if not isinstance(part, str)]
-    if not parts or len(ranges) > MOST_RANGES or not all(map(_is_range, ranges)):
+    paths, ranges = 1, 0
+    for part in pattern if type(pattern) is list else ():
+        if type(part) is not str:
+            ranges += 1
+            paths *= _length(part)
+    if not pattern or type(pattern) is not list or ranges > MOST_RANGES or not paths:
         raise AdapterError(
-            f"found module names {str(pattern)[:80]!r}; expected a text, or a list of texts and at most "
+            f"found module names {repr(pattern)[:80]}; expected a text, or a list of texts and at most "
             f"{MOST_RANGES} ranges [first, last]"
         )
-    return prod(last - first + 1 for first, last in ranges)
+    return paths
 
 
-def _is_range(part: Any) -> bool:
-    return (
-        isinstance(part, list)
-        and len(part) == 2
-        and all(type(number) is int and 0 <= number < 1 << 32 for number in part)
-        and part[0] <= part[1]
-    )
+def _length(part: Any) -> int:
+    """Numbers of a range, 0 for what is none."""
+    if type(part) is not list or len(part) != 2:
+        return 0
+    first, last = part
+    whole = type(first) is int and type(last) is int and 0 <= first <= last < 1 << 32
+    return last - first + 1 if whole else 0

@@ -77,9 +77,10 @@ def _checked(values: Any, stored: dict[str, Stored], digest: str, name: str, siz
         raise AdapterError(
             f"found {name} of method {adapter.method!r}, which this version does not know: update it"
         )
-    if description.counts != adapter.counts():
+    counts = adapter.counts()
+    if description.counts != counts:
         raise AdapterError(
-            f"found {name} with {description.counts} coefficients a module; its configuration says {adapter.counts()}"
+            f"found {name} with {description.counts} coefficients a module; its configuration says {counts}"
         )
     _check_sizes(description, stored, name)
     for key, one in stored.items():
