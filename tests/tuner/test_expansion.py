@@ -165,7 +165,9 @@ def test_a_pass_compares_once(compared, monkeypatch):
     )
     for _ in range(3):
         model(**batch).loss.backward()
-    assert found == ([] if compared == "at every use" else [len({id(f.expansion) for f in factors(model)})] * 2)
+    assert found == (
+        [] if compared == "at every use" else [len({id(f.expansion) for f in factors(model)})] * 2
+    )
 
 
 @pytest.mark.parametrize("first", [0, 1, 3])
