@@ -6,7 +6,7 @@ import json
 import statistics
 from pathlib import Path
 
-from plot import write_plot
+from curves import write_plot
 from work import OURS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
