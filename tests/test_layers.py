@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "nolakit"
-LAYERS = ["errors", "basis", "methods", "adapter", "tuner", "hook", "startup", "tasks", "cli"]
+LAYERS = ["errors", "basis", "methods", "adapter", "export", "tuner", "hook", "startup", "tasks", "cli"]
 THIRD_PARTY = {  # package -> the only places that may import it
     "numba": {"basis/cpu_kernels.py", "basis/compiling.py"},
     "triton": {"basis/gpu.py"},
@@ -69,7 +69,7 @@ def test_a_dependency_is_imported_only_where_it_belongs(package, places):
     ("import nolakit.basis, nolakit.methods", "torch transformers peft"),
     ("import nolakit; nolakit.basis.combine", "transformers peft triton"),
     ("import nolakit.adapter.inspect", "torch transformers peft"),
-    ("import nolakit.adapter.lora", "transformers peft"),
+    ("import nolakit.export.lora", "transformers peft"),
     ("import nolakit.cli.app", "torch transformers peft datasets"),
 ])  # fmt: skip
 def test_importing_a_layer_does_not_import_a_later_ones_packages(code, absent):

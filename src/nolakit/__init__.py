@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nolakit import basis, methods
     from nolakit.adapter.expand import expand
     from nolakit.adapter.inspect import inspect
-    from nolakit.adapter.lora import export_lora
+    from nolakit.export.lora import export_lora
     from nolakit.tuner.config import NolaConfig
     from nolakit.tuner.model import ComputedLoraModel
 
@@ -28,7 +28,7 @@ _LAZY = {
     "ComputedLoraModel": "nolakit.tuner.model",
     "expand": "nolakit.adapter.expand",
     "inspect": "nolakit.adapter.inspect",
-    "export_lora": "nolakit.adapter.lora",
+    "export_lora": "nolakit.export.lora",
 }
 
 

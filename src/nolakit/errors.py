@@ -24,6 +24,10 @@ class UnsupportedError(NolakitError, NotImplementedError):
     """A combination of options or operations that has no meaning for a method, refused by name."""
 
 
+class StreamingError(UnsupportedError):
+    """A base whose files cannot be merged tensor by tensor, so that its model must be loaded."""
+
+
 class AdapterError(NolakitError, ValueError):
     """An adapter file or folder that cannot be read."""
 

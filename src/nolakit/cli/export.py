@@ -34,7 +34,7 @@ def command(
     import torch
 
     from nolakit.adapter.files import WEIGHTS_NAME
-    from nolakit.adapter.lora import export_lora
+    from nolakit.export.lora import export_lora
 
     export_lora(adapter, output, dtype=getattr(torch, dtype or "float32"), overwrite=overwrite)
     record = Path(adapter) / RECORD_NAME
