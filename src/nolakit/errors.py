@@ -40,6 +40,10 @@ class BaseMismatchError(NolakitError, ValueError):
     """An adapter that was made for another base model."""
 
 
+class DeviceError(NolakitError, RuntimeError):
+    """An adapter whose random basis only another device can make again."""
+
+
 class DataError(NolakitError, ValueError):
     """A data set that cannot be read or lacks a column."""
 

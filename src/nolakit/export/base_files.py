@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.py")
 NOT_COMPANIONS = (CONFIG, INDEX, "training.json", "adapter_config.json")
 
 
-@dataclass
+@dataclass(frozen=True)
 class BaseFiles:
-    """The files of a base model. One shard is open at a time.
+    """The files of a base model.
 
     Attributes:
         folder: where they are.
@@ -39,18 +39,11 @@ class BaseFiles:
     config: dict[str, Any]
     shards: dict[str, Path]
     tensors: dict[str, TensorInfo]
-    _open: tuple[Path, Any] | None = field(default=None, repr=False)
 
     def get_tensor(self, name: str) -> torch.Tensor:
-        """A tensor of the base, mapped from its file."""
-        shard = self.shards[name]
-        if self._open is None or self._open[0] != shard:
-            self._open = (shard, safe_open(shard, framework="pt").__enter__())
-        return self._open[1].get_tensor(name)
-
-    def close(self) -> None:
-        """Let the open shard go."""
-        self._open = None
+        """A tensor of the base. Its file is opened for it alone, so that no other is held in memory."""
+        with safe_open(self.shards[name], framework="pt") as file:
+            return file.get_tensor(name)
 
     def companions(self) -> list[Path]:
         """Tokenizer, generation configuration and code: files that a model folder needs besides its weights."""

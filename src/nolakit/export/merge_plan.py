@@ -159,9 +159,9 @@ def _weight_of(plan: Plan, module: ModuleInfo) -> Weight:
         ]  # fmt: skip
         if not plan.tied or module.canonical not in HEADS or len(sources) != 1:
             raise StreamingError(
-                f"found no {module.path + '.weight'!r} in the files of {str(plan.base.folder)!r}; expected the base that "
-                "the adapter was trained on, with the names that its model has (--base). `nolakit merge` loads models "
-                "whose files name their weights otherwise"
+                f"found no {module.path + '.weight'!r} in the files of {str(plan.base.folder)!r}; expected the base "
+                "that the adapter was trained on, with the names that its model has (--base). `nolakit merge` loads "
+                "models whose files name their weights otherwise"
             )
         weight = Weight(plan.base.tensors[sources[0]], sources[0])
         plan.weights[module.path + ".weight"] = weight

@@ -32,8 +32,8 @@ def plan_stored(plan: Plan) -> None:
             there = plan.base.tensors[name]
             if there.shape != info.shape and module not in CLASSIFIERS:
                 raise BaseMismatchError(
-                    f"found {key!r} of shape {info.shape}, where the base has {there.shape}; expected the base that the "
-                    "adapter was trained on (--base)"
+                    f"found {key!r} of shape {info.shape}, where the base has {there.shape}; expected the base that "
+                    "the adapter was trained on (--base)"
                 )
             plan.weights[plan.written(name)] = Weight(TensorInfo(there.dtype, info.shape), name, key)
         if module in CLASSIFIERS and bare.endswith(".weight"):
@@ -48,8 +48,8 @@ def _settle_tie(plan: Plan, bare: str, module: str) -> None:
         plan.untied = True
     elif module in EMBEDDINGS and bare.endswith(".weight"):
         raise UnsupportedError(
-            f"found {bare!r}, trained whole in a base whose head is tied to it; a merged model would change both. Train "
-            "with ensure_weight_tying=True"
+            f"found {bare!r}, trained whole in a base whose head is tied to it; a merged model would change both. "
+            "Train with ensure_weight_tying=True"
         )
 
 
@@ -65,8 +65,11 @@ def _plan_rows(plan: Plan, module: str, key: str, info: TensorInfo) -> None:
             "was trained on (--base)"
         )
     rows, width = plan.base.tensors[name].shape
-    fitting = isinstance(indices, list) and info.shape == (len(indices), width)
-    if not fitting or not all(isinstance(row, int) and 0 <= row < rows for row in indices):
+    if (
+        not isinstance(indices, list)
+        or info.shape != (len(indices), width)
+        or not all(isinstance(row, int) and 0 <= row < rows for row in indices)
+    ):
         raise AdapterError(
             f"found trained token rows {key!r} of shape {info.shape} for trainable_token_indices {indices!r} of an "
             f"embedding of {rows} x {width}; expected one row an index. Save the adapter again"

@@ -13,7 +13,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors.torch import save_file
 
 from nolakit.adapter.expand import expand
-from nolakit.adapter.files import DTYPE_BYTES, AdapterFile, open_adapter
+from nolakit.adapter.files import AdapterFile, TensorInfo, open_adapter
 from nolakit.adapter.fingerprint import check_fingerprint
 from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.adapter.writing import check_free, new_folder
@@ -97,7 +97,10 @@ def write_merged(
     plan_updates(plan)
     _check_base(plan)
     wanted = next((name for name, known in DTYPES.items() if known == dtype), None)
-    sizes = {name: _bytes(weight, wanted) for name, weight in plan.weights.items()}
+    sizes = {
+        name: TensorInfo(weight.dtype(wanted), weight.info.shape).bytes
+        for name, weight in plan.weights.items()
+    }
     try:
         split = split_state_dict_into_shards_factory(
             sizes, get_storage_size=int, filename_pattern="model{suffix}.safetensors", max_shard_size=max_shard_size
@@ -116,7 +119,6 @@ def write_merged(
                 if progress:
                     progress(done, len(sizes))
             save_file(shard, folder / filename, metadata={"format": "pt"})
-    base.close()
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         _write_json(folder / INDEX, index)
@@ -134,8 +136,8 @@ def add_update(
         weight: (out, in), (in, out) where it is stored transposed, or (out, in, height, width).
         lora_a, lora_b: (rank, in...) and (out, rank...) in float32.
     """
-    delta = lora_b.flatten(1) @ lora_a.flatten(1)
-    delta = (delta.T if update.transposed else delta.reshape(weight.shape)) * update.scaling
+    delta = (lora_b.flatten(1) @ lora_a.flatten(1)).mul_(update.scaling)
+    delta = delta.T if update.transposed else delta.view(weight.shape)
     return delta.add_(weight) if weight.dtype != torch.float64 else weight + delta
 
 
@@ -175,10 +177,6 @@ def _check_base(plan: Plan) -> None:
     check_fingerprint(
         expected, {module.canonical: module.dims for module in plan.adapter.modules()}, weight_at
     )
-
-
-def _bytes(weight: Weight, wanted: str | None) -> int:
-    return weight.info.numbers * DTYPE_BYTES.get(weight.dtype(wanted), 1)
 
 
 def _config(plan: Plan, dtype: torch.dtype | None) -> dict[str, Any]:
