@@ -64,3 +64,17 @@ def prepare(folder: Path, base: Any, **changes: Any) -> Place:
     randomize(model)
     model.save_pretrained(folder / "adapter")
     return Place(folder / "base", folder / "adapter", model)
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    found, expected = found.state_dict(), expected.state_dict()
+    assert found.keys() == expected.keys()
+    different = [name for name, value in expected.items() if not torch.equal(found[name], value)]
+    assert not different
+
+
+def reload(kind: Any, folder: Path) -> Any:
+    """The model in a folder, all of whose weights came from its files."""
+    model, told = type(kind).from_pretrained(folder, output_loading_info=True)
+    assert not any(told.values()), told
+    return model

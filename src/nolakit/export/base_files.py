@@ -6,7 +6,7 @@ No model is instantiated and transformers is not imported: a tensor is read by i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,17 +130,20 @@ def _folder(name: str, revision: str | None) -> Path:
     return Path(_from_hub(name, load))
 
 
-def _from_hub(name: str, load: Any) -> str:
+def _from_hub(name: str, load: Callable[[bool], str]) -> str:
+    """What `load` finds in the local cache, else on the hub."""
     try:
+        return load(True)
+    except (OSError, HFValidationError, ModelError, StreamingError) as not_all_here:
         try:
-            return load(True)
-        except (OSError, ModelError, StreamingError):  # what is there is not all
             return load(False)
-    except (OSError, HFValidationError, HfHubHTTPError) as error:
-        first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise ModelError(
-            f"found no base model {name!r}, neither as a folder nor on the hub: {first_line}"
-        ) from error
+        except (OSError, HFValidationError, HfHubHTTPError) as error:
+            if isinstance(not_all_here, StreamingError):
+                raise not_all_here from None
+            first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
+            raise ModelError(
+                f"found no base model {name!r}, neither as a folder nor on the hub: {first_line}"
+            ) from error
 
 
 def _shards(folder: Path) -> Iterable[Path]:

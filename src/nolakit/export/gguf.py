@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +10,15 @@ import numpy as np
 import torch
 
 from nolakit.adapter.expand import expand
-from nolakit.adapter.files import AdapterFile, ModuleInfo, open_adapter
+from nolakit.adapter.files import AdapterFile, open_adapter
 from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.adapter.writing import new_file
-from nolakit.errors import AdapterError, BaseMismatchError, ConfigError, ModelError, UnsupportedError
+from nolakit.errors import AdapterError, ConfigError, UnsupportedError
 from nolakit.export.base_files import base_config
+from nolakit.export.gguf_base import architecture_of, heads_of, tensor_names
 from nolakit.export.scaling import scaling_of
 
 TYPES = {torch.float32: np.float32, torch.float16: np.float16}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """llama.cpp's name of a transformers model type, and whether its q and k rows are permuted for the rope."""
-
-    name: str
-    permuted: bool
-
-
-# Those whose tokens the tests compare with transformers'.
-ARCHITECTURES = {
-    "llama": Architecture("llama", permuted=True),
-    "mistral": Architecture("llama", permuted=True),
-    "qwen2": Architecture("qwen2", permuted=False),
-    "qwen3": Architecture("qwen3", permuted=False),
-}
 
 
 def export_gguf(
@@ -84,21 +67,21 @@ def export_gguf(
         if not name:
             raise AdapterError(f"found no base model named in {str(adapter)!r}; name it (--base)")
         config = base_config(name, None if base else file.config.get("revision"))
-        architecture = _architecture(config)
+        architecture = architecture_of(config)
         _refuse(file, config)
         alpha = float(file.config["lora_alpha"]) or 1.0  # llama.cpp reads 0 as no scaling at all
         writer = gguf.GGUFWriter(fresh, architecture.name)
         writer.add_type(gguf.GGUFType.ADAPTER)
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
         writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
-        names = _names(gguf, architecture, config)
+        names = tensor_names(gguf, architecture, config)
         modules, factors = list(file.modules()), expand(file)
         for done, module in enumerate(modules, 1):
             lora_a = factors.pop(f"{FILE_PREFIX}{module.path}.lora_A.weight").numpy()
             lora_b = factors.pop(f"{FILE_PREFIX}{module.path}.lora_B.weight").numpy()
             fold = scaling_of(file.config, module) * lora_a.shape[0] / alpha
             if architecture.permuted and module.path.endswith(("q_proj", "k_proj")):
-                lora_b = permuted(lora_b, _heads(config, module))
+                lora_b = permuted(lora_b, heads_of(config, module))
             tensor = names(module)
             for suffix, factor in ((".lora_a", lora_a), (".lora_b", lora_b * np.float32(fold))):
                 writer.add_tensor(tensor + suffix, _cast(factor, TYPES[dtype], module.path))
@@ -125,16 +108,6 @@ def _package() -> Any:
     return gguf
 
 
-def _architecture(config: dict[str, Any]) -> Architecture:
-    kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
-        raise UnsupportedError(
-            f"found a base of type {kind!r}; expected one of {', '.join(ARCHITECTURES)}, whose GGUF adapters are "
-            "tested. For another, `--to lora` and llama.cpp's convert_lora_to_gguf.py"
-        )
-    return ARCHITECTURES[kind]
-
-
 def _refuse(file: AdapterFile, config: dict[str, Any]) -> None:
     """What GGUF adapters have no place for."""
     whole = [key for key in file.other_tensors() if not key.endswith(".base_layer.weight")]
@@ -151,40 +124,6 @@ def _refuse(file: AdapterFile, config: dict[str, Any]) -> None:
                 "found an adapted 'lm_head' that the base ties to its embeddings; its GGUF has no such tensor. Merge "
                 "instead (--to merged) and convert the model"
             )
-
-
-def _names(gguf: Any, architecture: Architecture, config: dict[str, Any]) -> Callable[[ModuleInfo], str]:
-    """The GGUF tensor of a module."""
-    layers = config.get("num_hidden_layers")
-    if not isinstance(layers, int):
-        raise ModelError(f"found num_hidden_layers {layers!r} in the base's configuration; expected a number")
-    kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture.name)
-    table = gguf.get_tensor_name_map(kind, layers)
-
-    def name(module: ModuleInfo) -> str:
-        found = table.get_name(module.canonical) or table.get_name(f"model.{module.canonical}")
-        if found is None:
-            raise BaseMismatchError(
-                f"found module {module.path!r}, which a {architecture.name} of {layers} layers does not have; expected "
-                "the base that the adapter was trained on (--base)"
-            )
-        return f"{found}.weight"
-
-    return name
-
-
-def _heads(config: dict[str, Any], module: ModuleInfo) -> int:
-    """Heads of q or k. Raises BaseMismatchError where the rows do not divide into them."""
-    heads = config.get("num_attention_heads")
-    if module.path.endswith("k_proj"):
-        heads = config.get("num_key_value_heads") or heads
-    rows = module.dims["lora_B"][0]
-    if not isinstance(heads, int) or heads < 1 or rows % (2 * heads):
-        raise BaseMismatchError(
-            f"found {rows} rows at {module.path!r}, which are no {heads!r} heads of even width; expected the base that "
-            "the adapter was trained on (--base)"
-        )
-    return heads
 
 
 def _cast(factor: np.ndarray, kind: Any, path: str) -> np.ndarray:

@@ -15,14 +15,13 @@ from safetensors.torch import save_file
 from nolakit.adapter.expand import expand
 from nolakit.adapter.files import AdapterFile, TensorInfo, open_adapter
 from nolakit.adapter.fingerprint import check_fingerprint
-from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.adapter.writing import check_free, new_folder
 from nolakit.errors import AdapterError, ConfigError, UnsupportedError
 from nolakit.export.base_files import CONFIG, INDEX, BaseFiles, open_base
-from nolakit.export.merge_plan import Plan, Update, Weight, new_plan, plan_updates
+from nolakit.export.merge_plan import Plan, new_plan, plan_updates
 from nolakit.export.merge_stored import plan_stored
+from nolakit.export.merge_weights import DTYPES, merged_weight
 
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SHARD_SIZE = "5GB"
 
 Progress = Callable[[int, int], None]  # done, of so many
@@ -114,7 +113,7 @@ def write_merged(
         for filename, names in split.filename_to_tensors.items():
             shard = {}
             for name in names:
-                shard[name] = _merged(name, plan.weights[name], plan, stored, factors, wanted)
+                shard[name] = merged_weight(name, plan.weights[name], plan, stored, factors, wanted)
                 done += 1
                 if progress:
                     progress(done, len(sizes))
@@ -125,43 +124,6 @@ def write_merged(
     for path in base.companions():
         shutil.copyfile(path, folder / path.name)
     _write_json(folder / CONFIG, _config(plan, dtype) | dict(config or {}))
-
-
-def add_update(
-    weight: torch.Tensor, lora_a: torch.Tensor, lora_b: torch.Tensor, update: Update
-) -> torch.Tensor:
-    """`W + scaling * lora_B lora_A` in float32, or float64 where the weight is.
-
-    Args:
-        weight: (out, in), (in, out) where it is stored transposed, or (out, in, height, width).
-        lora_a, lora_b: (rank, in...) and (out, rank...) in float32.
-    """
-    delta = (lora_b.flatten(1) @ lora_a.flatten(1)).mul_(update.scaling)
-    delta = delta.T if update.transposed else delta.view(weight.shape)
-    return delta.add_(weight) if weight.dtype != torch.float64 else weight + delta
-
-
-def _merged(
-    name: str, weight: Weight, plan: Plan, stored: Any, factors: dict[str, torch.Tensor], wanted: str | None
-) -> torch.Tensor:
-    """One tensor of the merged model."""
-    value = stored.get_tensor(weight.stored) if weight.stored else plan.base.get_tensor(weight.base or name)
-    dtype = DTYPES.get(weight.dtype(wanted), value.dtype)
-    if weight.tokens is not None:
-        key, rows = weight.tokens
-        value = value.index_copy(0, torch.tensor(rows), stored.get_tensor(key).to(value.dtype))
-    if weight.update is not None:
-        path = FILE_PREFIX + weight.update.module.path
-        value = add_update(
-            value, factors[f"{path}.lora_A.weight"], factors[f"{path}.lora_B.weight"], weight.update
-        )
-    value = value.to(dtype)
-    if (weight.update or weight.stored or weight.tokens) and not value.isfinite().all():
-        raise AdapterError(
-            f"found numbers in the merged {name!r} that are not finite in {str(dtype).removeprefix('torch.')}; take a "
-            "wider --dtype, or an adapter whose training did not diverge"
-        )
-    return value.contiguous()
 
 
 def _check_base(plan: Plan) -> None:
