@@ -78,6 +78,7 @@ def test_an_adapted_head_is_untied(tmp_path: Path, stored: bool) -> None:
     assert torch.equal(model.model.embed_tokens.weight, before.model.embed_tokens.weight)
     layer = place.model.get_base_model().lm_head
     update = layer.get_delta_weight("default")
+    assert model.config.tie_word_embeddings is False
     assert torch.equal(model.lm_head.weight, update + before.lm_head.weight)
     assert update.abs().max() > 0.1
 
@@ -90,6 +91,7 @@ def test_saved_heads_and_embeddings_of_a_tied_base(tmp_path: Path) -> None:
     head.model.save_pretrained(head.adapter)
     model = reload(decoder(), export_merged(head.adapter, tmp_path / "merged"))
     before = decoder(tie_word_embeddings=True).lm_head.weight
+    assert model.config.tie_word_embeddings is False
     assert torch.equal(model.lm_head.weight, before + 1)
     assert torch.equal(model.model.embed_tokens.weight, before)
     apart = prepare(tmp_path / "apart", decoder(tie_word_embeddings=True), modules_to_save=["embed_tokens"])
