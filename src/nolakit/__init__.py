@@ -17,18 +17,35 @@ if TYPE_CHECKING:
     from nolakit import basis, methods
     from nolakit.adapter.expand import expand
     from nolakit.adapter.inspect import inspect
-    from nolakit.adapter.lora import export_lora
+    from nolakit.export.gguf import export_gguf
+    from nolakit.export.lora import export_lora
+    from nolakit.export.merged import export_merged
+    from nolakit.export.official import import_official
     from nolakit.tuner.config import NolaConfig
     from nolakit.tuner.model import ComputedLoraModel
 
-__all__ = ["ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "methods"]
+__all__ = [
+    "ComputedLoraModel",
+    "NolaConfig",
+    "basis",
+    "expand",
+    "export_gguf",
+    "export_lora",
+    "export_merged",
+    "import_official",
+    "inspect",
+    "methods",
+]
 
 _LAZY = {
     "NolaConfig": "nolakit.tuner.config",
     "ComputedLoraModel": "nolakit.tuner.model",
     "expand": "nolakit.adapter.expand",
     "inspect": "nolakit.adapter.inspect",
-    "export_lora": "nolakit.adapter.lora",
+    "export_lora": "nolakit.export.lora",
+    "export_merged": "nolakit.export.merged",
+    "export_gguf": "nolakit.export.gguf",
+    "import_official": "nolakit.export.official",
 }
 
 

@@ -1,7 +1,8 @@
-"""Folders that appear whole or not at all."""
+"""Folders and files that appear whole or not at all."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,31 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         fresh.rename(target)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def new_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A fresh file to write, that takes the name `path` when the block ends without an error, and is on the disk then.
+
+    Raises:
+        OutputExistsError: `path` is there and `overwrite` is not set.
+    """
+    target = Path(path)
+    if target.is_dir() or (target.exists() and not overwrite):
+        check_free(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    fresh = Path(name)
+    os.close(handle)
+    try:
+        fresh.chmod(0o644)
+        yield fresh
+        with fresh.open("rb+") as file:
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
         raise
 
 
