@@ -1,4 +1,8 @@
-"""Candidates timed in turn, A B C A B C ..., so that a machine whose speed drifts is fair to all of them."""
+"""Candidates timed in turn, A B C A B C ..., so that a machine whose speed drifts is fair to all of them.
+
+Each starts after a rest, longer than OpenMP's threads spin for more work: else the library that runs second shares
+its cores with threads of the one before.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+REST = 0.02  # seconds
 
 
 @dataclass
@@ -24,7 +30,7 @@ class Timing:
 
 
 def interleaved(
-    candidates: dict[str, Callable[[], object]], *, rounds: int, warm_up: int = 1
+    candidates: dict[str, Callable[[], object]], *, rounds: int, warm_up: int = 1, calls: int = 1
 ) -> dict[str, Timing]:
     """Time every candidate once a round.
 
@@ -32,12 +38,18 @@ def interleaved(
         candidates: what to call, by name.
         rounds: counted rounds.
         warm_up: rounds that are not counted.
+        calls: of a candidate behind each other in a round, where one is too short to time; their mean is kept, and
+            one before them, which finds the cores asleep, is not counted.
     """
     timings = {name: Timing() for name in candidates}
     for counted in [False] * warm_up + [True] * rounds:
         for name, call in candidates.items():
+            time.sleep(REST)
+            if calls > 1:
+                call()
             start = time.perf_counter()
-            call()
+            for _ in range(calls):
+                call()
             if counted:
-                timings[name].seconds.append(time.perf_counter() - start)
+                timings[name].seconds.append((time.perf_counter() - start) / calls)
     return timings

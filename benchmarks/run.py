@@ -1,6 +1,6 @@
 """Measures nolakit beside its peers and writes docs/performance.md.
 
-    .venv/bin/python benchmarks/run.py                    # everything, about ten minutes on two cores
+    .venv/bin/python benchmarks/run.py                    # everything, about twenty minutes on two cores
     .venv/bin/python benchmarks/run.py --only operations  # one file's works
     .venv/bin/python benchmarks/run.py --report           # the document again, from the rows
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -21,44 +21,49 @@ import torch
 from rich.console import Console
 
 from interleaved import interleaved
+from machine import Peaks, accelerator, measured_peaks, processor
 from nolakit.tasks.quiet import quiet
+from peak_memory import measurements
 from report import write_report
-from work import Work
+from work import OURS, Work
 
 ROWS = Path(__file__).with_name("results.jsonl")
-FILES = ("operations", "training_step", "cold_expansion")
+FILES = ("operations", "cold_expansion", "training_step", "peak_memory", "scaling", "gpu")
 PACKAGES = ("nolakit", "torch", "numba", "peft", "transformers")
 console = Console(stderr=True)
 
 
-def device() -> str:
-    """The processor, as the system names it, and the threads that torch uses."""
-    names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    flags = " AVX-512" if any(" avx512f" in line for line in _cpu_lines()) else ""
-    return f"{names[0] if names else platform.processor()}{flags}, {torch.get_num_threads()} threads"
-
-
-def _cpu_lines() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []
-
-
-def measure(work: Work) -> dict:
+def measure(work: Work, peaks: Peaks | None) -> dict:
     """Check, time and describe one work."""
     work.check()
-    timings = interleaved(work.candidates, rounds=work.rounds)
-    ours, theirs = timings[next(iter(work.candidates))], timings[work.against]
+    timings = interleaved(work.candidates, rounds=work.rounds, calls=work.calls)
+    ours = timings[OURS]
     return {
         "work": work.name,
-        "against": work.against,
-        "ratio": round(ours.ratio_to(theirs), 4),
-        "target": work.target,
+        "seconds": {name: [round(value, 7) for value in timing.seconds] for name, timing in timings.items()},
+        "ratios": {name: round(ours.ratio_to(timing), 4) for name, timing in timings.items() if name != OURS},
+        "targets": work.targets,
         "target_seconds": work.target_seconds,
-        "amount": work.amount,
-        "seconds": {name: [round(value, 6) for value in timing.seconds] for name, timing in timings.items()},
-        "device": device(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "floor": None if peaks is None else float(f"{peaks.floor(work.cost):.3g}"),
+        "trained": work.trained,
+        "curve": work.curve,
     }
+
+
+def measured_rows(name: str) -> Iterator[dict]:
+    """The rows of one file."""
+    if name == "gpu" and not torch.cuda.is_available():
+        console.print("no GPU here: its works are left out")
+        return
+    if name == "peak_memory":
+        with console.status("peak memory"):
+            yield from measurements()
+        return
+    peaks = None if name == "gpu" else measured_peaks()
+    with quiet():
+        for work in import_module(name).works():
+            with console.status(work.name):
+                yield measure(work, peaks) | {"peaks": peaks and peaks.to_dict()}
 
 
 def main() -> None:
@@ -73,13 +78,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.report:
         for name in arguments.only or FILES:
-            with quiet():
-                for work in import_module(name).works():
-                    with console.status(work.name):
-                        row = measure(work)
-                    with ROWS.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
-                    console.print(f"{row['work']}: {row['ratio']:.3f} of {row['against']}", highlight=False)
+            for row in measured_rows(name):
+                row["device"] = accelerator() if name == "gpu" else processor()
+                row["versions"] = {package: version(package) for package in PACKAGES}
+                with ROWS.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                console.print(row["work"], row.get("ratios", ""), highlight=False)
     write_report(ROWS)
 
 

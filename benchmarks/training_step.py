@@ -1,61 +1,71 @@
-"""A training step against PEFT's LoRA of the same rank, on GPT-2 small with random weights."""
+"""A training step against PEFT's own methods: every method once, LoRA of the same rank in more settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import GPT2Config, GPT2LMHeadModel
 
-from nolakit import NolaConfig
-from work import Work
+from nolakit.basis import use_backend
+from training_models import GPT2, LLAMA, METHODS, NUM_BASIS, RANK, Base, Training, tokens_for, training
+from work import OURS, Cost, Work
 
-RANK, NUM_BASIS, BATCH, LENGTH = 8, 512, 4, 128
-TARGETS = {"c_attn": (["c_attn"], 1.05), "all-linear": (["c_attn", "c_proj", "c_fc"], None)}
+LENGTH = 128
+LORA = "PEFT LoRA"
+SETTINGS = [  # base, targets, methods, (micro-batches, batch), target against LoRA
+    (GPT2, "c_attn", METHODS, (1, 4), 1.05),
+    (GPT2, "c_attn", (OURS, LORA), (8, 4), 1.02),
+    (GPT2, "all-linear", (OURS, LORA), (1, 4), None),
+    (LLAMA, "q,v", METHODS, (1, 4), None),
+    (LLAMA, "q,v", (OURS, LORA), (8, 4), None),
+    (LLAMA, "all-linear", METHODS, (1, 4), None),
+    (LLAMA, "all-linear", (OURS, LORA), (8, 4), None),
+]
 
 
 def works() -> Iterator[Work]:
-    """One micro-batch and eight, on c_attn and on every layer."""
-    for name, (modules, target) in TARGETS.items():
-        shared = {"r": RANK, "target_modules": modules, "fan_in_fan_out": True}
-        ours, theirs = (
-            _prepared(config)
-            for config in (NolaConfig(num_basis=NUM_BASIS, **shared), LoraConfig(lora_alpha=16, **shared))
+    for base, targets, methods, (accumulated, batch), target in SETTINGS:
+        yield step_work(
+            base, targets, methods, accumulated, batch, target, rounds=3 if accumulated > 1 else 9
         )
-        for micro_batches in (1, 8):
-            yield Work(
-                f"training step, GPT-2 small, {name}, r={RANK} k={NUM_BASIS}, {micro_batches} x {BATCH} x {LENGTH}",
-                {
-                    "nolakit": lambda n=micro_batches, p=ours: _step(*p, n),
-                    "PEFT LoRA": lambda n=micro_batches, p=theirs: _step(*p, n),
-                },
-                lambda p=ours: _check(*p),
-                "PEFT LoRA",
-                1.02 if target and micro_batches > 1 else target,
-                rounds=10 if micro_batches == 1 else 3,
-            )
 
 
-def _prepared(config):
-    model = get_peft_model(GPT2LMHeadModel(GPT2Config()), config).train()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    tokens = torch.randint(0, 50257, (BATCH, LENGTH), generator=torch.Generator().manual_seed(0))
-    return model, torch.optim.AdamW(trained, lr=1e-3), tokens
+def step_work(
+    base: Base, targets: str, methods, accumulated: int, batch: int, target: float | None = None, rounds: int = 9
+) -> Work:  # fmt: skip
+    """One setting, over models that are made when the work is asked for."""
+    tokens = tokens_for(base, batch, LENGTH)
+    prepared = {name: training(base, targets, name) for name in methods}
+    return Work(
+        f"step, {base.name}, {targets}, r={RANK} k={NUM_BASIS}, {accumulated} x {batch} x {LENGTH}",
+        {name: lambda p=each: p.step(tokens, accumulated) for name, each in prepared.items()},
+        lambda: check_gradients(prepared[OURS], tokens),
+        step_cost(prepared[OURS].model.get_base_model(), accumulated * batch),
+        {} if target is None else {LORA: target},
+        trained={name: each.count for name, each in prepared.items()},
+        rounds=rounds,
+    )
 
 
-def _step(model, optimizer, tokens, micro_batches) -> None:
-    for _ in range(micro_batches):
-        model(input_ids=tokens, labels=tokens).loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+def step_cost(model: torch.nn.Module, rows: int) -> Cost:
+    """Each frozen matrix once forward and once backward for every token; attention is left out, and the adapter."""
+    heads = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "lora" not in name)
+    looked_up = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Embedding))
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    multiplied = heads - looked_up + (model.get_input_embeddings().weight.numel() if tied else 0)
+    return Cost(multiply_adds=2 * multiplied * rows * LENGTH)
 
 
-def _check(model, optimizer, tokens) -> None:
-    """Every coefficient that can move at the start does: lora_A's follow from the second step."""
-    for _ in range(2):
-        _step(model, optimizer, tokens, 1)
-    model(input_ids=tokens, labels=tokens).loss.backward()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
-    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
-    optimizer.zero_grad()
+def check_gradients(training: Training, tokens: torch.Tensor) -> None:
+    """The coefficients' gradients on a short text are those that the reference backend gives."""
+    found = {}
+    for _ in range(2):  # lora_A moves from the second step
+        training.step(tokens[:1, :8])
+    for backend in (None, "reference"):
+        with use_backend(backend) if backend else nullcontext():
+            training.backward(tokens[:1, :8])
+        found[backend] = torch.cat([parameter.grad.flatten() for parameter in training.trained])
+        training.optimizer.zero_grad()
+    assert (found[None] != 0).all()
+    torch.testing.assert_close(found[None], found["reference"], rtol=1e-3, atol=1e-6)

@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from nolakit.adapter.expand import expand
     from nolakit.adapter.files import open_adapter
     from nolakit.adapter.inspect import inspect
-    from nolakit.adapter.lora import export_lora
     from nolakit.adapter.packed_files import unpack, write_packed
     from nolakit.adapter.packing import pack
     from nolakit.adapter.unpacking import read_packed
+    from nolakit.export.gguf import export_gguf
+    from nolakit.export.lora import export_lora
+    from nolakit.export.merged import export_merged
+    from nolakit.export.official import import_official
     from nolakit.tuner.config import NolaConfig
     from nolakit.tuner.loading import load
     from nolakit.tuner.model import ComputedLoraModel
 
 __all__ = [
-    "ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "load", "methods",
-    "open_adapter", "pack", "read_packed", "unpack", "write_packed",
+    "ComputedLoraModel", "NolaConfig", "basis", "expand", "export_gguf", "export_lora", "export_merged",
+    "import_official", "inspect", "load", "methods", "open_adapter", "pack", "read_packed", "unpack", "write_packed",
 ]  # fmt: skip
 
 _LAZY = {
@@ -36,13 +39,16 @@ _LAZY = {
     "ComputedLoraModel": "nolakit.tuner.model",
     "expand": "nolakit.adapter.expand",
     "inspect": "nolakit.adapter.inspect",
-    "export_lora": "nolakit.adapter.lora",
     "load": "nolakit.tuner.loading",
     "open_adapter": "nolakit.adapter.files",
     "pack": "nolakit.adapter.packing",
     "read_packed": "nolakit.adapter.unpacking",
     "unpack": "nolakit.adapter.packed_files",
     "write_packed": "nolakit.adapter.packed_files",
+    "export_lora": "nolakit.export.lora",
+    "export_merged": "nolakit.export.merged",
+    "export_gguf": "nolakit.export.gguf",
+    "import_official": "nolakit.export.official",
 }
 
 

@@ -24,6 +24,10 @@ class UnsupportedError(NolakitError, NotImplementedError):
     """A combination of options or operations that has no meaning for a method, refused by name."""
 
 
+class StreamingError(UnsupportedError):
+    """A base whose files cannot be merged tensor by tensor, so that its model must be loaded."""
+
+
 class AdapterError(NolakitError, ValueError):
     """An adapter file or folder that cannot be read."""
 
@@ -34,6 +38,10 @@ class AdapterNotFoundError(AdapterError, FileNotFoundError):
 
 class BaseMismatchError(NolakitError, ValueError):
     """An adapter that was made for another base model."""
+
+
+class DeviceError(NolakitError, RuntimeError):
+    """An adapter whose random basis only another device can make again."""
 
 
 class DataError(NolakitError, ValueError):

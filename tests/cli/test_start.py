@@ -12,7 +12,19 @@ import pytest
 from nolakit.cli.failures import ExitCode
 from shell import Place, run
 
-COMMANDS = ["train", "evaluate", "generate", "inspect", "count", "merge", "export", "pack", "unpack", "hook"]
+COMMANDS = [
+    "train",
+    "evaluate",
+    "generate",
+    "inspect",
+    "count",
+    "merge",
+    "export",
+    "import-official",
+    "pack",
+    "unpack",
+    "hook",
+]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 
 SPY = """
@@ -38,7 +50,9 @@ def spawn(*arguments: object) -> subprocess.CompletedProcess[str]:
         ("torch,transformers,peft,datasets,numba", ["train", "--help"]),
         ("torch,transformers,peft,datasets,numba", ["hook", "status"]),
         ("torch,transformers,peft,datasets,numba", ["inspect", "WRITER"]),
-        ("transformers,peft,datasets", ["export", "WRITER", "-o", "OUT"]),
+        ("transformers,peft,datasets,huggingface_hub", ["export", "WRITER", "-o", "OUT"]),
+        ("transformers,peft,datasets", ["export", "WRITER", "-o", "OUT", "--to", "merged"]),
+        ("transformers,peft,datasets", ["export", "WRITER", "-o", "OUT", "--to", "gguf"]),
     ],
 )
 def test_commands_import_only_what_they_need(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -44,7 +44,7 @@ def fingerprint(dims: Dims, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
         layers: the base's own layers, by canonical path.
     """
     weights = {
-        path: weight for path in sorted(layers) if (weight := _readable_weight(layers[path])) is not None
+        path: weight for path in sorted(layers) if (weight := _readable(weight_of(layers[path]))) is not None
     }
     step = max(1, len(weights) // SKETCHED_WEIGHTS)
     chosen = list(weights)[::step][:SKETCHED_WEIGHTS]
@@ -55,8 +55,15 @@ def fingerprint(dims: Dims, layers: Mapping[str, nn.Module]) -> dict[str, Any]:
     }
 
 
-def check_fingerprint(expected: Mapping[str, Any], dims: Dims, layers: Mapping[str, nn.Module]) -> None:
+def check_fingerprint(
+    expected: Mapping[str, Any], dims: Dims, weight_at: Callable[[str], torch.Tensor | None]
+) -> None:
     """Compare a stored fingerprint with the base that an adapter is being attached to.
+
+    Args:
+        expected: what `fingerprint` made.
+        dims: shapes of the adapter's factors, by canonical path and role.
+        weight_at: the base's weight at a canonical path; None where there is none.
 
     Raises:
         BaseMismatchError: other modules, other shapes, or weights that are another model's.
@@ -68,7 +75,7 @@ def check_fingerprint(expected: Mapping[str, Any], dims: Dims, layers: Mapping[s
             f"{expected['modules']} of structure {expected['structure']}: module names, shapes or ranks differ. "
             + REMEDY
         )
-    distance = sketch_distance(expected["sketch"], layers)
+    distance = sketch_distance(expected["sketch"], weight_at)
     if distance > TOLERANCE:
         raise BaseMismatchError(
             f"found a base of the right shape whose weights are {distance:.2f} away (relative) from those the "
@@ -76,11 +83,11 @@ def check_fingerprint(expected: Mapping[str, Any], dims: Dims, layers: Mapping[s
         )
 
 
-def sketch_distance(sketch: Mapping[str, str], layers: Mapping[str, nn.Module]) -> float:
+def sketch_distance(sketch: Mapping[str, str], weight_at: Callable[[str], torch.Tensor | None]) -> float:
     """Relative distance ||w - w'|| / ||w|| over the stored values that can be read here; 0.0 if none can."""
     difference = norm = 0.0
     for path, text in sketch.items():
-        weight = _readable_weight(layers.get(path))
+        weight = _readable(weight_at(path))
         if weight is not None:
             values, here = [float(number) for number in text.split()], _sample(weight)
             difference += sum((a - b) ** 2 for a, b in zip(values, here, strict=True))
@@ -92,10 +99,14 @@ def _dims(dims: tuple[int, ...]) -> str:
     return "x".join(map(str, dims))
 
 
-def _readable_weight(layer: nn.Module | None) -> torch.Tensor | None:
-    """The layer's weight if it is a plain floating-point tensor with data: not quantised, not sharded, not on
-    the meta device."""
-    weight = getattr(layer, "weight", None)
+def weight_of(layer: nn.Module | None) -> torch.Tensor | None:
+    """The layer's weight, of whatever kind."""
+    return getattr(layer, "weight", None)
+
+
+def _readable(weight: torch.Tensor | None) -> torch.Tensor | None:
+    """The weight if it is a plain floating-point tensor with data: not quantised, not sharded, not on the meta
+    device."""
     readable = (
         isinstance(weight, torch.Tensor)
         and type(weight) in (torch.Tensor, nn.Parameter)

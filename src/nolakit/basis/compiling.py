@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from threading import Timer
+from pathlib import Path
 from typing import Any
 
 import numba
-
-SLOW = 0.5  # seconds; a kernel is loaded from disk in a tenth of that
 
 _log = logging.getLogger(__name__)
 
@@ -32,16 +30,15 @@ def compiled(*, fastmath: Iterable[str] = ()) -> Callable[[Callable], Any]:
 
 
 def ready(kernel: Any, *arguments: Any) -> None:
-    """Load or compile the kernel for these arguments by a call over an empty range. What takes long is said."""
-    if not kernel.signatures:
-        notice = Timer(
-            SLOW,
-            _log.warning,
-            ("compiling %s for this processor: some seconds, once", kernel.__name__.strip("_")),
-        )
-        notice.daemon = True
-        notice.start()
-        try:
-            kernel(*arguments)
-        finally:
-            notice.cancel()
+    """Load or compile the kernel for these arguments by a call over an empty range. Compiling is said."""
+    if kernel.signatures:
+        return
+    if not _is_kept(kernel):
+        _log.warning("compiling %s for this processor: some seconds, once", kernel.__name__)
+    kernel(*arguments)
+
+
+def _is_kept(kernel: Any) -> bool:
+    """Whether a file of compiled code is there; numba looks whether it is the right one."""
+    folder = kernel.stats.cache_path
+    return folder is not None and any(Path(folder).glob(f"*.{kernel.__name__}-*.nbc"))

@@ -23,16 +23,16 @@ _MASK = np.uint64(MASK32)
 _HALF = np.uint64(32)
 _MULTIPLIER0, _MULTIPLIER1 = (np.uint64(value) for value in MULTIPLIERS)
 _INCREMENT0, _INCREMENT1 = (np.uint64(value) for value in KEY_INCREMENTS)
-_TO_SIGNED = np.uint64(0x80808080)
+_TO_SIGNED = np.uint64(0x8080808080808080)
 
 
 @numba.njit(inline="always")
 def _make_words(words, block, index, stream_low, stream_high, key_low, key_high):
-    """Philox4x32-10 at (block + lane, index, stream) for every lane. # shape: words (4, LANES) uint32
+    """Philox4x32-10 at (block + lane, index, stream) for every lane. # shape: words (2, LANES) uint64
 
-    Each byte b is left as the signed b - 128, so that an entry is (2 signed + 1) / 256 and one conversion makes a
-    float of it. Words live in 64-bit lanes; their upper halves are dropped where it matters, at each product and at
-    the end.
+    Words live in 64-bit lanes, whose upper halves are dropped at each product. The last round leaves them in pairs,
+    (y1, y0) and (y3, y2) from the low end, as the products have them. Each byte b becomes the signed b - 128, so that
+    an entry is (2 signed + 1) / 256 and one conversion makes a float of it.
     """
     for lane in range(LANES):
         x0 = np.uint64(block + lane)
@@ -41,7 +41,7 @@ def _make_words(words, block, index, stream_low, stream_high, key_low, key_high)
         x3 = stream_high
         k0 = key_low
         k1 = key_high
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS - 1):
             product0 = (x0 & _MASK) * _MULTIPLIER0
             product1 = (x2 & _MASK) * _MULTIPLIER1
             x0 = (product1 >> _HALF) ^ x1 ^ k0
@@ -50,17 +50,17 @@ def _make_words(words, block, index, stream_low, stream_high, key_low, key_high)
             x3 = product0
             k0 += _INCREMENT0
             k1 += _INCREMENT1
-        words[0, lane] = np.uint32(x0 ^ _TO_SIGNED)
-        words[1, lane] = np.uint32(x1 ^ _TO_SIGNED)
-        words[2, lane] = np.uint32(x2 ^ _TO_SIGNED)
-        words[3, lane] = np.uint32(x3 ^ _TO_SIGNED)
+        product0 = (x0 & _MASK) * _MULTIPLIER0
+        product1 = (x2 & _MASK) * _MULTIPLIER1
+        words[0, lane] = product1 ^ ((x1 ^ k0) << _HALF) ^ _TO_SIGNED
+        words[1, lane] = product0 ^ ((x3 ^ k1) << _HALF) ^ _TO_SIGNED
 
 
 @numba.njit(inline="always")
 def _place(entry):
-    """Where a tile has the entry: bytes of one word of all lanes are side by side."""
+    """Where a tile has the entry: see `_make_words`."""
     lane, word, byte = entry // BLOCK, entry % BLOCK // 4, entry % 4
-    return (word * LANES + lane) * 4 + byte
+    return (word // 2 * LANES + lane) * 8 + (4 - word % 2 * 4) + byte
 
 
 @numba.njit(inline="always")
@@ -99,7 +99,7 @@ def combine_tiles(
     # shape: coefficients (batch, k) with VECTORS dividing k, offsets (batch,), out (batch, size), all float32"""
     batch, num_basis = coefficients.shape
     together = batch - batch % ROWS
-    words = np.empty((VECTORS, 4, LANES), np.uint32)
+    words = np.empty((VECTORS, 2, LANES), np.uint64)
     generated = words.view(np.int8).reshape(VECTORS, TILE)
     sums = np.empty((batch, TILE + _APART), np.float32)
     for tile in range(first_tile, last_tile):
@@ -125,7 +125,7 @@ def project_groups(grad, sums, out, first_group, last_group, stream_low, stream_
     """Fill `out` over a range of groups of VECTORS basis vectors with sum + 2 <signed_i, grad>.
     # shape: grad (batch, tiles, TILE) float32, sums (batch,) and out (batch, k) float64 with VECTORS dividing k"""
     batch, tiles = grad.shape[:2]
-    words = np.empty((VECTORS, 4, LANES), np.uint32)
+    words = np.empty((VECTORS, 2, LANES), np.uint64)
     generated = words.view(np.int8).reshape(VECTORS, TILE)
     for group in range(first_group, last_group):
         index = group * VECTORS

@@ -8,7 +8,19 @@ import typer
 from typer.core import TyperGroup
 
 from nolakit import __version__
-from nolakit.cli import count, evaluate, export, generate, hook, inspect, merge, pack, train, unpack
+from nolakit.cli import (
+    count,
+    evaluate,
+    export,
+    generate,
+    hook,
+    import_official,
+    inspect,
+    merge,
+    pack,
+    train,
+    unpack,
+)
 from nolakit.cli.failures import exit_code, message
 from nolakit.cli.noise import silence
 from nolakit.cli.output import complain
@@ -60,8 +72,8 @@ def common(
     silence()
 
 
-for module in (train, evaluate, generate, inspect, count, merge, export, pack, unpack):
-    name = module.__name__.rpartition(".")[2]
+for module in (train, evaluate, generate, inspect, count, merge, export, import_official, pack, unpack):
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name, epilog=module.EXAMPLE)(module.command)
 app.add_typer(hook.app, name="hook")
 

@@ -1,43 +1,82 @@
-"""`nolakit export`: without the base, transformers or peft."""
+"""`nolakit export`: without transformers or peft, and for lora without the base."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from nolakit.cli.options import Adapter, AsJson, Dtype, Output, Overwrite, check_dtype
+from nolakit.cli.options import Adapter, AsJson, Overwrite, check_dtype, given
 from nolakit.cli.output import print_facts, print_json
+from nolakit.cli.progress import counted
 from nolakit.errors import ConfigError
 
 EXAMPLE = "Example: nolakit export reviews-adapter --to lora -o reviews-lora"
-FORMATS = ("lora",)
+FORMATS = {
+    "lora": (),
+    "merged": ("base", "max_shard_size"),
+    "gguf": ("base",),
+}  # and the options that each has
 
 
 def command(
     adapter: Adapter,
-    output: Output,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder, or file of gguf. Appears whole or not at all."),
+    ],
     to: Annotated[
-        str, typer.Option(help="lora: a PEFT LoRA folder, for every tool that takes LoRA.")
+        str,
+        typer.Option(
+            help="lora: a PEFT LoRA folder. merged: base plus update, an ordinary model. gguf: a LoRA for llama.cpp."
+        ),
     ] = "lora",
-    dtype: Dtype = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base of merged and gguf, where it is not the one the adapter names.")
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16; default float32, of merged as the base is."),
+    ] = None,
+    max_shard_size: Annotated[
+        str | None, typer.Option(help="Of one file of merged weights, such as 500MB; default 5GB.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write an adapter in another format, with the same update."""
     check_dtype(dtype)
     if to not in FORMATS:
-        raise ConfigError(f"found --to {to!r}; expected {' or '.join(FORMATS)}")
+        raise ConfigError(f"found --to {to!r}; expected one of {', '.join(FORMATS)}")
+    options: dict[str, Any] = given(base=base, max_shard_size=max_shard_size)
+    for name in options.keys() - FORMATS[to]:
+        raise ConfigError(
+            f"found --{name.replace('_', '-')} with --to {to}, which has no use for it; leave it out"
+        )
     import torch
 
-    from nolakit.adapter.files import WEIGHTS_NAME
-    from nolakit.adapter.lora import export_lora
-    from nolakit.adapter.packed_files import write_record
+    if dtype is not None:
+        options["dtype"] = getattr(torch, dtype)
+    with counted("exporting") as progress:
+        if to == "gguf":
+            from nolakit.export.gguf import export_gguf
 
-    export_lora(adapter, output, dtype=getattr(torch, dtype or "float32"), overwrite=overwrite)
-    write_record(adapter, output)  # so that the export can be evaluated
-    values = {"output": str(output), "format": to, "bytes": (Path(output) / WEIGHTS_NAME).stat().st_size}
+            export_gguf(adapter, output, overwrite=overwrite, progress=progress, **options)
+        elif to == "merged":
+            from nolakit.export.merged import export_merged
+
+            export_merged(adapter, output, overwrite=overwrite, progress=progress, **options)
+        else:
+            from nolakit.export.lora import export_lora
+
+            export_lora(adapter, output, overwrite=overwrite, **options)
+    if to != "gguf":
+        from nolakit.adapter.packed_files import write_record
+
+        write_record(adapter, output)  # so that the export can be evaluated
+    files = [output] if to == "gguf" else output.glob("*.safetensors")
+    values = {"output": str(output), "format": to, "bytes": sum(file.stat().st_size for file in files)}
     if as_json:
         print_json(values)
     else:

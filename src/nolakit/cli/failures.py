@@ -25,6 +25,7 @@ CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (errors.DataError, ExitCode.BAD_INPUT),
     (errors.AdapterError, ExitCode.BAD_INPUT),
     (errors.ModelError, ExitCode.BAD_INPUT),
+    (errors.DeviceError, ExitCode.BAD_INPUT),
     (errors.NolakitError, ExitCode.USAGE),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nolakit.cli.options import Adapter, AsJson, Base, Dtype, Output, Overwrite, check_dtype
 from nolakit.cli.output import note, print_facts, print_json
+from nolakit.cli.progress import counted
 
 EXAMPLE = "Example: nolakit merge reviews-adapter -o reviews-model --dtype bfloat16"
 
@@ -21,7 +22,8 @@ def command(
     note(f"loading {adapter} and its base")
     from nolakit.tasks.merging import merge
 
-    result = merge(adapter, output, base=base, dtype=dtype, overwrite=overwrite)
+    with counted("merging") as progress:
+        result = merge(adapter, output, base=base, dtype=dtype, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(result.to_dict())
     else:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +18,14 @@ from rich.progress import (
 from nolakit.cli.output import note, notes
 
 SHOWN = ("loss", "accuracy", "perplexity", "token_accuracy")
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of pieces of work: what it gives is called with the number done and of all."""
+    with _new() as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 class Bars:
@@ -59,15 +70,19 @@ class Bars:
 
     def _open(self) -> Progress:
         if self.progress is None:
-            self.progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=notes,
-                disable=not notes.is_terminal,
-                transient=True,
-            )
+            self.progress = _new()
             self.progress.start()
         return self.progress
+
+
+def _new() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=notes,
+        disable=not notes.is_terminal,
+        transient=True,
+    )

@@ -46,11 +46,8 @@ def load_trained(
     """
     path = Path(folder)
     record = read_record(path)
-    dtype = str(dtype or record.settings.get("dtype") or "float32")
     whole = not is_adapter(path)
-    base_name = str(path) if whole else str(base or record.settings.get("model") or "")
-    if not base_name:
-        raise AdapterError(f"found no base model named in {str(path)!r}; name it (--base)")
+    base_name, dtype = base_and_dtype(path, record, path if whole else base, dtype)
     if not whole:
         open_adapter(path)  # a file that is not whole is told by name, before the base is loaded
     quantize = None if whole else record.settings.get("quantize")
@@ -58,6 +55,16 @@ def load_trained(
     if not whole:
         model = attach(model, path, merged=merged)
     return Trained(model.eval(), base_name, dtype, record)
+
+
+def base_and_dtype(
+    folder: Path, record: Record, base: str | Path | None, dtype: str | None
+) -> tuple[str, str]:
+    """The base and its dtype: as asked for, else as in training. Raises AdapterError where no base is named."""
+    name = str(base or record.settings.get("model") or "")
+    if not name:
+        raise AdapterError(f"found no base model named in {str(folder)!r}; name it (--base)")
+    return name, str(dtype or record.settings.get("dtype") or "float32")
 
 
 def attach(model: Any, folder: Path, *, merged: bool) -> Any:

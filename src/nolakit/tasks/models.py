@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoImageProcessor,
     AutoModelForCausalLM,
@@ -27,6 +30,12 @@ MODEL_CLASSES: dict[str, Any] = {
     "causal-lm": AutoModelForCausalLM,
     "text-classification": AutoModelForSequenceClassification,
     "image-classification": AutoModelForImageClassification,
+}
+
+MODEL_MAPPINGS: dict[str, Any] = {
+    "causal-lm": MODEL_FOR_CAUSAL_LM_MAPPING,
+    "text-classification": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    "image-classification": MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
 }
 
 
@@ -96,6 +105,14 @@ def load_image_processor(name: str) -> Any:
 def load_model_config(name: str) -> Any:
     """The configuration of a base model. Raises ModelError where there is none."""
     return _load("a model's configuration", name, lambda: AutoConfig.from_pretrained(name))
+
+
+def model_class(task: str, config: Any, name: str) -> type[PreTrainedModel]:
+    """The class of a task's model. Raises ModelError where the base has none."""
+    try:
+        return MODEL_MAPPINGS[task][type(config)]
+    except KeyError as error:
+        raise ModelError(f"found no {task} model of the type of {name!r}, {config.model_type!r}") from error
 
 
 def head_names(model: nn.Module) -> list[str]:

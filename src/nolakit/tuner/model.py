@@ -21,7 +21,7 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from nolakit.adapter.fingerprint import Dims, check_fingerprint, fingerprint
+from nolakit.adapter.fingerprint import Dims, check_fingerprint, fingerprint, weight_of
 from nolakit.adapter.paths import canonical_path
 from nolakit.adapter.shapes import compact_shapes
 from nolakit.errors import BaseMismatchError, UnsupportedError
@@ -177,7 +177,7 @@ def record_base(config: ComputedLoraConfig, dims: Dims, layers: dict[str, nn.Mod
         BaseMismatchError: the adapter was made for another base.
     """
     if config.base_fingerprint is not None and not config.fingerprint_recorded:
-        check_fingerprint(config.base_fingerprint, dims, layers)
+        check_fingerprint(config.base_fingerprint, dims, lambda path: weight_of(layers.get(path)))
     else:
         config.base_fingerprint = fingerprint(dims, layers)
         config.fingerprint_recorded = True  # this very object may be used again, on another base

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from nolakit.adapter.contents import Adapter
 from nolakit.adapter.expand import expand
 from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, open_adapter
 from nolakit.adapter.writing import new_folder
@@ -23,9 +23,9 @@ SHARED_OPTIONS = (
 )  # fmt: skip
 
 
-def lora_config(file: Adapter) -> dict[str, Any]:
-    """The LoRA configuration of an adapter's expanded factors."""
-    shared = {name: file.config[name] for name in SHARED_OPTIONS if name in file.config}
+def lora_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The LoRA configuration of the expanded factors of an adapter of this configuration."""
+    shared = {name: config[name] for name in SHARED_OPTIONS if name in config}
     return {"peft_type": "LORA", "init_lora_weights": True, "use_dora": False, "lora_bias": False, **shared}
 
 
@@ -53,7 +53,15 @@ def export_lora(
     tensors = expand(file, dtype=dtype)
     with file.open_tensors() as source:
         tensors.update({key: source.get_tensor(key) for key in file.other_tensors()})
+    return write_lora(file.config, tensors, folder, overwrite=overwrite)
+
+
+def write_lora(
+    config: Mapping[str, Any], tensors: dict[str, torch.Tensor], folder: str | Path, *, overwrite: bool
+) -> Path:
+    """Write tensors under PEFT's names as a LoRA folder, with what of a configuration LoRA has too."""
     with new_folder(folder, overwrite=overwrite) as fresh:
         save_file(tensors, fresh / WEIGHTS_NAME, metadata={"format": "pt"})
-        (fresh / CONFIG_NAME).write_text(json.dumps(lora_config(file), indent=2, sort_keys=True) + "\n")
+        text = json.dumps(lora_config(config), indent=2, sort_keys=True)
+        (fresh / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
     return Path(folder)
