@@ -23,6 +23,14 @@ before anything is timed.
 
 """
 
+MEMORY = """
+## Peak memory
+
+Each method in a process of its own, median (least to most). A step's own is what the first three steps add at their
+peak; the process has the libraries too, and numba, which loads our kernels, is one that the others do not need.
+
+"""
+
 
 def write_report(rows: Path) -> None:
     """Write the document and the plot."""
@@ -35,10 +43,7 @@ def write_report(rows: Path) -> None:
     curves = [row for row in newest.values() if row.get("curve") is not None]
     text = HEAD + _times(timed)
     if weighed:
-        text += (
-            "\n## Peak memory\n\nOf a process of its own for each method, median (least to most).\n\n"
-            + _memory(weighed)
-        )
+        text += MEMORY + _memory(weighed)
     if curves:
         write_plot(curves, PLOT)
         text += f"\n## Scaling\n\n![time against size]({PLOT.name})\n"
