@@ -72,5 +72,6 @@ def _work(name: str, rows: int, candidates: dict, tolerance: float) -> Work:
         check,
         Cost(multiply_adds=rows * entries, blocks=entries / 16),
         TARGETS if rows == 1 else {},
+        rounds=7,
         calls=10,
     )
