@@ -1,0 +1,148 @@
+"""Adding adapters: checked before the transaction, on the disk after it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nolakit.errors import AdapterError
+from nolakit.store.connections import Connections
+from nolakit.store.entries import Entry, list_entries
+from nolakit.store.formats import Kind, kind_of, opened, opened_as, packed_bytes
+from nolakit.store.names import check_name, check_tag
+
+BATCH_BYTES = 32 << 20
+BATCH_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class New:
+    """An adapter to be added: where it is, or its bytes."""
+
+    name: str
+    adapter: str | Path | bytes
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An adapter that may be added."""
+
+    name: str
+    tags: Sequence[str]
+    digest: bytes
+    kind: Kind
+    data: bytes
+
+
+def add_all(
+    connections: Connections,
+    adapters: Iterable[New],
+    *,
+    bits: int | None,
+    committed: Callable[[list[Entry]], None] | None = None,
+) -> list[Entry]:
+    """Add adapters in transactions of at most 32 MiB.
+
+    Args:
+        bits: as `packed_bytes`.
+        committed: called with the entries of each transaction when they are on the disk.
+
+    Raises:
+        AdapterError, StoreNameError: an adapter or a name that is refused. What was committed before stays.
+        StoreBusyError, StoreFullError, StoreReadOnlyError: as `Connections.writing`.
+    """
+    entries: list[Entry] = []
+    for batch in _batches(_checked(new, bits) for new in adapters):
+        with connections.writing() as connection:
+            rows = [_insert(connection, one) for one in batch]
+            made = list_entries(connection, versions=rows)
+        entries += made
+        if committed is not None:
+            committed(made)
+    return entries
+
+
+def _checked(new: New, bits: int | None) -> Checked:
+    check_name(new.name)
+    for each in new.tags:
+        check_tag(each)
+    data = packed_bytes(new.adapter, bits)
+    adapter = opened(data, f"the adapter to add as {new.name!r}")
+    return Checked(new.name, new.tags, bytes.fromhex(adapter.digest), kind_of(adapter), data)
+
+
+def _batches(checked: Iterable[Checked]) -> Iterator[list[Checked]]:
+    batch: list[Checked] = []
+    size = 0
+    for one in checked:
+        batch.append(one)
+        size += len(one.data)
+        if size >= BATCH_BYTES or len(batch) >= BATCH_ROWS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _insert(connection: sqlite3.Connection, one: Checked) -> int:
+    """The version's row; the newest one where it has this content already."""
+    blob = _blob(connection, one)
+    connection.execute("INSERT OR IGNORE INTO names (name, last) VALUES (?, 0)", (one.name,))
+    name, last = connection.execute("SELECT id, last FROM names WHERE name = ?", (one.name,)).fetchone()
+    newest = "SELECT id, blob FROM versions WHERE name = ? ORDER BY number DESC LIMIT 1"
+    version, held = connection.execute(newest, (name,)).fetchone() or (None, None)
+    if held != blob:
+        connection.execute("UPDATE names SET last = ? WHERE id = ?", (last + 1, name))
+        version = connection.execute(
+            "INSERT INTO versions (name, number, blob, kind, size, created) VALUES (?, ?, ?, ?, ?, ?)",
+            (name, last + 1, blob, _kind(connection, one.kind), len(one.data), int(time.time())),
+        ).lastrowid
+    set_tags(connection, version, one.tags)
+    return version
+
+
+def _blob(connection: sqlite3.Connection, one: Checked) -> int:
+    """The blob's row. One that is there is kept, unless it is damaged: then it is put in anew under its number."""
+    row = connection.execute("SELECT id, data FROM blobs WHERE digest = ?", (one.digest,)).fetchone()
+    number = None if row is None else row[0]
+    if row is not None and row[1] != one.data:
+        try:
+            opened_as(row[1], one.digest, "it")
+        except AdapterError:
+            connection.execute("PRAGMA defer_foreign_keys = ON")
+            connection.execute("DELETE FROM blobs WHERE id = ?", (number,))
+            row = None
+    if row is None:
+        values = number, one.digest, one.data
+        number = connection.execute("INSERT INTO blobs (id, digest, data) VALUES (?, ?, ?)", values).lastrowid
+    assert number is not None
+    return number
+
+
+def set_tags(connection: sqlite3.Connection, version: int, tags: Sequence[str]) -> None:
+    """Have tags of the version's name mean the version."""
+    for each in tags:
+        connection.execute(
+            "INSERT INTO tags (name, tag, version) SELECT name, ?, id FROM versions WHERE id = ? "
+            "ON CONFLICT (name, tag) DO UPDATE SET version = excluded.version",
+            (each, version),
+        )
+
+
+def _kind(connection: sqlite3.Connection, kind: Kind) -> int:
+    values = kind.method, kind.bits, kind.base_model, kind.base_fingerprint
+    where = "method = ? AND bits = ? AND base_model = ? AND base_fingerprint = ?"
+    found = _first(connection, f"SELECT id FROM kinds WHERE {where}", *values)
+    if found is None:
+        columns = "(method, bits, base_model, base_fingerprint)"
+        found = connection.execute(f"INSERT INTO kinds {columns} VALUES (?, ?, ?, ?)", values).lastrowid
+    return found
+
+
+def _first(connection: sqlite3.Connection, query: str, *values: object) -> int | None:
+    row = connection.execute(query, values).fetchone()
+    return None if row is None else row[0]
