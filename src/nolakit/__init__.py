@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from nolakit.adapter.packed_files import unpack, write_packed
     from nolakit.adapter.packing import pack
     from nolakit.adapter.unpacking import read_packed
+    from nolakit.store.store import Store
     from nolakit.tuner.config import NolaConfig
     from nolakit.tuner.loading import load
     from nolakit.tuner.model import ComputedLoraModel
 
 __all__ = [
-    "ComputedLoraModel", "NolaConfig", "basis", "expand", "export_lora", "inspect", "load", "methods",
+    "ComputedLoraModel", "NolaConfig", "Store", "basis", "expand", "export_lora", "inspect", "load", "methods",
     "open_adapter", "pack", "read_packed", "unpack", "write_packed",
 ]  # fmt: skip
 
 _LAZY = {
     "NolaConfig": "nolakit.tuner.config",
     "ComputedLoraModel": "nolakit.tuner.model",
+    "Store": "nolakit.store.store",
     "expand": "nolakit.adapter.expand",
     "inspect": "nolakit.adapter.inspect",
     "export_lora": "nolakit.adapter.lora",

@@ -95,12 +95,13 @@ def _insert(connection: sqlite3.Connection, one: Checked) -> int:
     name, last = connection.execute("SELECT id, last FROM names WHERE name = ?", (one.name,)).fetchone()
     newest = "SELECT id, blob FROM versions WHERE name = ? ORDER BY number DESC LIMIT 1"
     version, held = connection.execute(newest, (name,)).fetchone() or (None, None)
-    if held != blob:
+    if held != blob or version is None:
         connection.execute("UPDATE names SET last = ? WHERE id = ?", (last + 1, name))
-        version = connection.execute(
+        version = _inserted(
+            connection,
             "INSERT INTO versions (name, number, blob, kind, size, created) VALUES (?, ?, ?, ?, ?, ?)",
-            (name, last + 1, blob, _kind(connection, one.kind), len(one.data), int(time.time())),
-        ).lastrowid
+            name, last + 1, blob, _kind(connection, one.kind), len(one.data), int(time.time()),
+        )  # fmt: skip
     set_tags(connection, version, one.tags)
     return version
 
@@ -117,10 +118,9 @@ def _blob(connection: sqlite3.Connection, one: Checked) -> int:
             connection.execute("DELETE FROM blobs WHERE id = ?", (number,))
             row = None
     if row is None:
-        values = number, one.digest, one.data
-        number = connection.execute("INSERT INTO blobs (id, digest, data) VALUES (?, ?, ?)", values).lastrowid
-    assert number is not None
-    return number
+        query = "INSERT INTO blobs (id, digest, data) VALUES (?, ?, ?)"
+        return _inserted(connection, query, number, one.digest, one.data)
+    return row[0]
 
 
 def set_tags(connection: sqlite3.Connection, version: int, tags: Sequence[str]) -> None:
@@ -136,13 +136,14 @@ def set_tags(connection: sqlite3.Connection, version: int, tags: Sequence[str]) 
 def _kind(connection: sqlite3.Connection, kind: Kind) -> int:
     values = kind.method, kind.bits, kind.base_model, kind.base_fingerprint
     where = "method = ? AND bits = ? AND base_model = ? AND base_fingerprint = ?"
-    found = _first(connection, f"SELECT id FROM kinds WHERE {where}", *values)
-    if found is None:
-        columns = "(method, bits, base_model, base_fingerprint)"
-        found = connection.execute(f"INSERT INTO kinds {columns} VALUES (?, ?, ?, ?)", values).lastrowid
-    return found
+    found = connection.execute(f"SELECT id FROM kinds WHERE {where}", values).fetchone()
+    if found is not None:
+        return found[0]
+    columns = "(method, bits, base_model, base_fingerprint)"
+    return _inserted(connection, f"INSERT INTO kinds {columns} VALUES (?, ?, ?, ?)", *values)
 
 
-def _first(connection: sqlite3.Connection, query: str, *values: object) -> int | None:
-    row = connection.execute(query, values).fetchone()
-    return None if row is None else row[0]
+def _inserted(connection: sqlite3.Connection, query: str, *values: object) -> int:
+    row = connection.execute(query, values).lastrowid
+    assert row is not None
+    return row

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nolakit.adapter.files import open_adapter
+from nolakit.adapter.packed import PackedAdapter
+from nolakit.adapter.unpacking import read_packed
 from nolakit.errors import AdapterError
 
-if TYPE_CHECKING:
-    from nolakit.adapter.packed import PackedAdapter
+LARGEST_FILE = 900_000_000  # SQLite's limit of a row is 1e9 bytes
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,6 @@ class Kind:
 
 def opened(data: bytes, where: str) -> PackedAdapter:
     """The adapter of a blob; its digest is checked against its content. Raises AdapterError."""
-    from nolakit.adapter.unpacking import read_packed
-
     return read_packed(data, where)
 
 
@@ -70,14 +70,28 @@ def packed_bytes(adapter: str | Path | bytes, bits: int | None = None) -> bytes:
     Raises:
         AdapterError, UnsupportedError, ConfigError: as `nolakit.pack`.
     """
-    if isinstance(adapter, bytes):
-        if bits is None:
-            return adapter
-        source = opened(adapter, "the adapter to add")
-    elif bits is None and Path(adapter).is_file():
-        return Path(adapter).read_bytes()
-    else:
-        source = adapter
+    if bits is None and isinstance(adapter, bytes):
+        return adapter
+    if bits is None and not isinstance(adapter, bytes) and Path(adapter).is_file():
+        return read_file(Path(adapter))
+    source = (
+        read_packed(adapter, "the adapter to add") if isinstance(adapter, bytes) else open_adapter(adapter)
+    )
     from nolakit.adapter.packing import pack  # needs torch
 
-    return pack(source, 32 if bits is None else bits)
+    if bits is None:
+        bits = source.bits if isinstance(source, PackedAdapter) else 32
+    return pack(source, bits)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a packed file. Raises AdapterError where it cannot be read, or is too large to be one."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise AdapterError(
+                f"found {str(path)!r} of {size:,} bytes; a store takes at most {LARGEST_FILE:,}"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise AdapterError(f"found {str(path)!r}, which cannot be read: {error}") from error
