@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nolakit.errors import AdapterError
 from nolakit.store.connections import Connections
-from nolakit.store.entries import Entry, list_entries
+from nolakit.store.entries import Entry, entries_of
 from nolakit.store.formats import Kind, kind_of, opened, opened_as, packed_bytes
 from nolakit.store.names import check_name, check_tag
 
@@ -38,6 +38,11 @@ class Checked:
     data: bytes
 
 
+def add_one(connections: Connections, new: New, *, bits: int | None) -> Entry:
+    """Add an adapter in a transaction of its own. Raises as `add_all`."""
+    return _commit(connections, [_checked(new, bits)])[0]
+
+
 def add_all(
     connections: Connections,
     adapters: Iterable[New],
@@ -57,13 +62,19 @@ def add_all(
     """
     entries: list[Entry] = []
     for batch in _batches(_checked(new, bits) for new in adapters):
-        with connections.writing() as connection:
-            rows = [_insert(connection, one) for one in batch]
-            made = list_entries(connection, versions=rows)
+        made = _commit(connections, batch)
         entries += made
         if committed is not None:
             committed(made)
     return entries
+
+
+def _commit(connections: Connections, batch: list[Checked]) -> list[Entry]:
+    with connections.writing() as connection:
+        kinds: dict[Kind, int] = {}
+        rows = [_insert(connection, one, kinds) for one in batch]
+        entries = entries_of(connection, rows)
+        return [entries[row] for row in rows]
 
 
 def _checked(new: New, bits: int | None) -> Checked:
@@ -88,20 +99,26 @@ def _batches(checked: Iterable[Checked]) -> Iterator[list[Checked]]:
         yield batch
 
 
-def _insert(connection: sqlite3.Connection, one: Checked) -> int:
+def _insert(connection: sqlite3.Connection, one: Checked, kinds: dict[Kind, int]) -> int:
     """The version's row; the newest one where it has this content already."""
     blob = _blob(connection, one)
-    connection.execute("INSERT OR IGNORE INTO names (name, last) VALUES (?, 0)", (one.name,))
-    name, last = connection.execute("SELECT id, last FROM names WHERE name = ?", (one.name,)).fetchone()
-    newest = "SELECT id, blob FROM versions WHERE name = ? ORDER BY number DESC LIMIT 1"
-    version, held = connection.execute(newest, (name,)).fetchone() or (None, None)
-    if held != blob or version is None:
-        connection.execute("UPDATE names SET last = ? WHERE id = ?", (last + 1, name))
-        version = _inserted(
-            connection,
-            "INSERT INTO versions (name, number, blob, kind, size, created) VALUES (?, ?, ?, ?, ?, ?)",
-            name, last + 1, blob, _kind(connection, one.kind), len(one.data), int(time.time()),
-        )  # fmt: skip
+    row = connection.execute("SELECT id, last FROM names WHERE name = ?", (one.name,)).fetchone()
+    if row is None:
+        number = 1
+        name = _inserted(connection, "INSERT INTO names (name, last) VALUES (?, 1)", one.name)
+    else:
+        name, number = row[0], row[1] + 1
+        newest = "SELECT id, blob FROM versions WHERE name = ? ORDER BY number DESC LIMIT 1"
+        version, held = connection.execute(newest, (name,)).fetchone() or (None, None)
+        if held == blob:
+            set_tags(connection, version, one.tags)
+            return version
+        connection.execute("UPDATE names SET last = ? WHERE id = ?", (number, name))
+    if one.kind not in kinds:
+        kinds[one.kind] = _kind(connection, one.kind)
+    query = "INSERT INTO versions (name, number, blob, kind, size, created) VALUES (?, ?, ?, ?, ?, ?)"
+    values = name, number, blob, kinds[one.kind], len(one.data), int(time.time())
+    version = _inserted(connection, query, *values)
     set_tags(connection, version, one.tags)
     return version
 

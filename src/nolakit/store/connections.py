@@ -19,7 +19,7 @@ from nolakit.errors import StoreError, StoreNotFoundError, StoreReadOnlyError
 from nolakit.store import schema
 from nolakit.store.failures import typed
 
-CACHE_KIB = 65536  # pages of an open transaction stay in memory up to this
+CACHE_KIB = 8192  # pages that a thread keeps in memory
 WAL_BYTES = 64 << 20  # the write-ahead log is cut back to this
 
 

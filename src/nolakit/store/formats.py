@@ -40,9 +40,13 @@ def opened(data: bytes, where: str) -> PackedAdapter:
     return read_packed(data, where)
 
 
-def opened_as(data: bytes, digest: bytes, where: str) -> PackedAdapter:
-    """The adapter of the blob that is stored under a digest. Raises AdapterError where the bytes are others."""
-    adapter = opened(data, where)
+def opened_as(data: bytes, digest: bytes, where: str, *, check: bool = True) -> PackedAdapter:
+    """The adapter of the blob that is stored under a digest. Raises AdapterError where the bytes are others.
+
+    Args:
+        check: False believes the digest that stands in the bytes.
+    """
+    adapter = read_packed(data, where, check_digest=check)
     if adapter.digest != digest.hex():
         raise AdapterError(f"found {where} with the content {adapter.digest}; expected {digest.hex()}")
     return adapter

@@ -9,8 +9,9 @@ from typing import Any
 
 from nolakit.errors import StoreNameError
 from nolakit.store.connections import Connections
-from nolakit.store.entries import Entry, find, list_entries
+from nolakit.store.entries import Entry, entries_of, list_entries
 from nolakit.store.failures import typed
+from nolakit.store.finding import find
 from nolakit.store.names import parse_ref
 from nolakit.store.pins import check_unpinned, drop_ended
 
@@ -103,5 +104,5 @@ def _meant(connection: sqlite3.Connection, ref: str) -> list[Entry]:
     found = find(connection, ref)
     if parsed.version is not None:
         assert found.version is not None
-        return list_entries(connection, versions=[found.version])
+        return list(entries_of(connection, [found.version]).values())
     return list_entries(connection, [ref], every=True)

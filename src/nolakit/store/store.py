@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nolakit.adapter.writing import new_file
 from nolakit.errors import AdapterError, EntryNotFoundError, OutputExistsError, StoreDamagedError
-from nolakit.store import adding, entries, pins, removing, tagging
+from nolakit.store import adding, entries, finding, pins, removing, tagging
 from nolakit.store.adding import New
-from nolakit.store.bundles import Bundled, write_bundle
 from nolakit.store.checking import Verification, verify
 from nolakit.store.connections import Connections, create_file
-from nolakit.store.entries import Entry, Found
+from nolakit.store.entries import Entry
+from nolakit.store.exporting import export
 from nolakit.store.failures import typed
 from nolakit.store.formats import opened_as
 from nolakit.store.importing import find_sources, read_sources
@@ -39,6 +38,7 @@ class Store:
         path: the file, which `Store.create` makes.
         read_only: never write. In a folder that may not be written, no process may write the store meanwhile.
         timeout: seconds to wait for another writer.
+        check_every: compute the digest at each read, instead of at this object's first read of each content.
 
     Raises:
         StoreNotFoundError: no file. StoreFormatError: a file that is no store, or a newer one.
@@ -46,8 +46,11 @@ class Store:
     Every method raises StoreBusyError, StoreFullError, StoreReadOnlyError and StoreDamagedError where it applies.
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False, timeout: float = 10.0) -> None:
+    def __init__(
+        self, path: str | Path, *, read_only: bool = False, timeout: float = 10.0, check_every: bool = False
+    ) -> None:
         self.path = Path(path)
+        self._check_every, self._checked = check_every, set[bytes]()
         self._connections = Connections(self.path, read_only=read_only, timeout=timeout)
 
     @classmethod
@@ -89,7 +92,7 @@ class Store:
         Raises:
             AdapterError: an adapter that cannot be read. StoreNameError: a name or tag that cannot be.
         """
-        return self.add_all([New(name, adapter, tags)], bits=bits)[0]
+        return adding.add_one(self._connections, New(name, adapter, tags), bits=bits)
 
     def add_all(
         self,
@@ -133,17 +136,19 @@ class Store:
 
     def entry(self, ref: str) -> Entry:
         """The version that a reference means. A digest means the first version that has it."""
-        with self._found(ref) as found, typed(str(self.path)):
-            connection, row = self._connections.here(), found.version
+        connection = self._connections.here()
+        with typed(str(self.path)), entries.one_state(connection):
+            found = finding.find(connection, ref)
+            row = found.version
             if row is None:
                 query = "SELECT min(id) FROM versions WHERE blob = ?"
                 (row,) = connection.execute(query, (found.blob,)).fetchone()
             if row is None:
                 raise EntryNotFoundError(f"found no name of {ref!r}; its content is still there")
-            return entries.list_entries(connection, versions=[row])[0]
+            return entries.entries_of(connection, [row])[row]
 
     def read(self, ref: str) -> bytes:
-        """The bytes of a packed adapter, after their digest has been found right. Raises as `get`."""
+        """The bytes of a packed adapter. Raises as `get`."""
         return self._read(ref)[0]
 
     def get(self, ref: str) -> PackedAdapter:
@@ -153,7 +158,7 @@ class Store:
             StoreNameError: not a reference. EntryNotFoundError: nothing has it.
             StoreDamagedError: what is stored is not what was put in.
 
-        Cost: two look-ups, and a SHA-256 of the bytes.
+        Cost: one query; at the first read of a content a SHA-256 of its bytes.
         """
         return self._read(ref)[1]
 
@@ -162,7 +167,7 @@ class Store:
         """Keep what a reference means from being removed until the block ends, the seconds are over, or the
         process has ended. Gives the reference `sha256:<digest>`, which means the same content for as long."""
         with self._connections.writing() as connection:
-            found = entries.find(connection, ref)
+            found = finding.find(connection, ref)
             row = pins.insert_pin(connection, found.blob, who, seconds)
         try:
             yield DIGEST_PREFIX + found.digest.hex()
@@ -204,33 +209,8 @@ class Store:
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> list[Entry]:
-        """Write adapters to one file: the packed file of one, or a bundle of more, see `nolakit.store.bundles`.
-
-        Args:
-            patterns: references, and globs of names, of which the newest version is taken. None is all.
-
-        Raises:
-            EntryNotFoundError: nothing has a reference or matches. OutputExistsError: `path` is there.
-        """
-        chosen = list(
-            {one.ref: one for pattern in patterns or ["*"] for one in self._chosen(pattern)}.values()
-        )
-        digests = [one.digest for one in chosen]
-        with new_file(path, overwrite=overwrite) as fresh:
-            if len(chosen) == 1:
-                fresh.write_bytes(self.read(DIGEST_PREFIX + digests[0]))
-                return chosen
-            done = 0
-
-            def read(digest: str) -> bytes:
-                nonlocal done
-                done += 1
-                if progress is not None:
-                    progress(done, len(set(digests)))
-                return self.read(DIGEST_PREFIX + digest)
-
-            write_bundle(fresh, [Bundled(one.name, one.digest, one.size, one.tags) for one in chosen], read)
-        return chosen
+        """Write adapters to one file for sharing, see `nolakit.store.exporting`."""
+        return export(self, patterns, path, overwrite=overwrite, progress=progress)
 
     def close(self) -> None:
         """Close the file, for all threads of this process."""
@@ -242,29 +222,15 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _chosen(self, pattern: str) -> list[Entry]:
-        if not any(mark in pattern for mark in "*?["):
-            return [self.entry(pattern)]
-        found = self.entries(pattern)
-        if not found:
-            raise EntryNotFoundError(f"found no name that matches {pattern!r} in the store")
-        return found
-
-    @contextmanager
-    def _found(self, ref: str) -> Iterator[Found]:
-        """A reference found, and the store as it was then until the block ends."""
-        connection = self._connections.here()
-        with typed(str(self.path)), entries.one_state(connection):
-            yield entries.find(connection, ref)
-
     def _read(self, ref: str) -> tuple[bytes, PackedAdapter]:
-        with self._found(ref) as found:
-            query = "SELECT data FROM blobs WHERE id = ?"
-            (data,) = self._connections.here().execute(query, (found.blob,)).fetchone()
+        with typed(str(self.path)):
+            digest, data = finding.read(self._connections.here(), ref)
         try:
-            return data, opened_as(data, found.digest, ref)
+            adapter = opened_as(data, digest, ref, check=self._check_every or digest not in self._checked)
         except AdapterError as error:
             raise StoreDamagedError(
                 f"found {ref!r} of {str(self.path)!r} damaged: {error}. Add it again from where it came, which heals "
                 "it; `nolakit store verify` lists what else is"
             ) from error
+        self._checked.add(digest)
+        return data, adapter
