@@ -109,7 +109,7 @@ def _insert(connection: sqlite3.Connection, one: Checked, kinds: dict[Kind, int]
     else:
         name, number = row[0], row[1] + 1
         newest = "SELECT id, blob FROM versions WHERE name = ? ORDER BY number DESC LIMIT 1"
-        version, held = connection.execute(newest, (name,)).fetchone() or (None, None)
+        version, held = connection.execute(newest, (name,)).fetchone() or (0, None)
         if held == blob:
             set_tags(connection, version, one.tags)
             return version

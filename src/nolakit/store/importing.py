@@ -55,6 +55,11 @@ def find_sources(paths: Sequence[str | Path], *, prefix: str = "") -> list[Sourc
     return sources
 
 
+def name_of(path: str | Path) -> str:
+    """The name of an adapter folder or a packed file. Raises StoreNameError where it cannot be one."""
+    return check_name(Path(path).absolute().name.removesuffix(SUFFIX))
+
+
 def read_sources(sources: Sequence[Source]) -> Iterator[New]:
     """The adapters of sources, each read when it is asked for."""
     for source in sources:
