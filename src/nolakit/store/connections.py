@@ -77,7 +77,7 @@ class Connections:
         except sqlite3.OperationalError as error:
             # In a folder that may not be written there can be no shared memory, which WAL needs; and no writer.
             wal = Path(f"{self.path}-wal")
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
             if wal.exists() and wal.stat().st_size:
                 raise StoreError(

@@ -90,15 +90,16 @@ def list_entries(
 
 def entries_of(connection: sqlite3.Connection, versions: Sequence[int]) -> dict[int, Entry]:
     """Entries by the rows of their versions."""
-    marks = ",".join("?" * len(versions))
-    rows = connection.execute(f"{_LISTED} WHERE v.id IN ({marks})", versions).fetchall()
-    blobs = connection.execute(
-        f"SELECT id, digest FROM blobs WHERE id IN ({marks})", [row[3] for row in rows]
+    rows = _among(connection, _LISTED + "WHERE v.id IN ({})", set(versions))
+    blobs = _among(connection, "SELECT id, digest FROM blobs WHERE id IN ({})", {row[3] for row in rows})
+    tags = _among(
+        connection, "SELECT version, tag FROM tags WHERE version IN ({}) ORDER BY tag", set(versions)
     )
-    tags = connection.execute(
-        f"SELECT version, tag FROM tags WHERE version IN ({marks}) ORDER BY tag", versions
-    ).fetchall()
     return _made(connection, rows, dict(blobs), tags)
+
+
+def _among(connection: sqlite3.Connection, query: str, values: set[int]) -> list[Any]:
+    return connection.execute(query.format(",".join("?" * len(values))), list(values)).fetchall()
 
 
 def _made(

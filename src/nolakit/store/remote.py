@@ -59,7 +59,10 @@ def publish(
             if renames and files.exists(fresh):
                 files.rm(fresh)
             raise
-        return copy.stat().st_size
+        size = copy.stat().st_size
+        if progress is not None:  # not every filesystem tells
+            progress(size, size)
+        return size
 
 
 def fetch(

@@ -223,14 +223,14 @@ class Store:
         self.close()
 
     def _read(self, ref: str) -> tuple[bytes, PackedAdapter]:
-        with typed(str(self.path)):
-            digest, data = finding.read(self._connections.here(), ref)
         try:
+            with typed(str(self.path)):
+                digest, data = finding.read(self._connections.here(), ref)
             adapter = opened_as(data, digest, ref, check=self._check_every or digest not in self._checked)
-        except AdapterError as error:
+        except (AdapterError, StoreDamagedError) as error:
             raise StoreDamagedError(
                 f"found {ref!r} of {str(self.path)!r} damaged: {error}. Add it again from where it came, which heals "
-                "it; `nolakit store verify` lists what else is"
+                "it unless SQLite's own pages are damaged; `nolakit store verify` lists what else is"
             ) from error
         self._checked.add(digest)
         return data, adapter
