@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "nolakit"
-LAYERS = ["errors", "basis", "methods", "adapter", "tuner", "hook", "startup", "tasks", "cli"]
+LAYERS = ["errors", "basis", "methods", "adapter", "store", "tuner", "hook", "startup", "tasks", "cli"]
 THIRD_PARTY = {  # package -> the only places that may import it
     "numba": {"basis/cpu_kernels.py", "basis/compiling.py"},
     "triton": {"basis/gpu.py"},
     "peft": {"tuner", "tasks"},
     "transformers": {"tasks"},
     "datasets": {"tasks"},
+    "fsspec": {"store/remote.py"},
     "typer": {"cli"},
     "rich": {"cli"},
 }
@@ -70,6 +71,8 @@ def test_a_dependency_is_imported_only_where_it_belongs(package, places):
     ("import nolakit; nolakit.basis.combine", "transformers peft triton"),
     ("import nolakit.adapter.inspect", "torch transformers peft"),
     ("import nolakit.adapter.lora", "transformers peft"),
+    ("import nolakit.store.store", "torch transformers peft fsspec"),
+    ("import nolakit; nolakit.Store", "torch transformers peft fsspec"),
     ("import nolakit.cli.app", "torch transformers peft datasets"),
 ])  # fmt: skip
 def test_importing_a_layer_does_not_import_a_later_ones_packages(code, absent):
