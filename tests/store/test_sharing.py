@@ -94,6 +94,7 @@ def test_damaged_bundles_are_refused(store, other, tmp_path):
         good.replace(b'"name":"a"', b'"name":"z"'),
         good.replace(packed(2)[-40:], bytes(40)),
         good.replace(b'"version":1', b'"version":9'),
+        good.replace(packed(2), packed(1)),
     ):
         assert bad != good
         bundle.write_bytes(bad)

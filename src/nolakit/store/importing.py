@@ -65,7 +65,7 @@ def read_sources(sources: Sequence[Source]) -> Iterator[New]:
     for source in sources:
         if source.bundled:
             for one, data in read_bundle(source.path, source.bundled):
-                yield New(one.name, data, one.tags)
+                yield New(one.name, data, one.tags, one.digest)
         else:
             yield New(source.name, source.path)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nolakit.errors import StoreNameError
-from nolakit.store.adding import set_tags
 from nolakit.store.connections import Connections
 from nolakit.store.finding import find
+from nolakit.store.inserting import set_tags
 from nolakit.store.names import check_tag, parse_ref
 
 
