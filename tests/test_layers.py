@@ -71,7 +71,7 @@ def test_a_dependency_is_imported_only_where_it_belongs(package, places):
     ("import nolakit; nolakit.basis.combine", "transformers peft triton"),
     ("import nolakit.adapter.inspect", "torch transformers peft"),
     ("import nolakit.adapter.lora", "transformers peft"),
-    ("import nolakit.store.store", "torch transformers peft fsspec"),
+    ("import nolakit.store.store", "torch transformers peft fsspec numpy"),
     ("import nolakit; nolakit.Store", "torch transformers peft fsspec"),
     ("import nolakit.cli.app", "torch transformers peft datasets"),
 ])  # fmt: skip

@@ -1,4 +1,7 @@
-"""The only place where the store knows what a blob is: the bytes of a packed adapter."""
+"""The only place where the store knows what a blob is: the bytes of a packed adapter.
+
+What reads one is imported with the first that is read, because it needs numpy and a listing does not.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nolakit.adapter.files import open_adapter
-from nolakit.adapter.packed import PackedAdapter
-from nolakit.adapter.unpacking import read_packed
 from nolakit.errors import AdapterError
+
+if TYPE_CHECKING:
+    from nolakit.adapter.packed import PackedAdapter
 
 LARGEST_FILE = 900_000_000  # SQLite's limit of a row is 1e9 bytes
 
@@ -37,6 +40,8 @@ class Kind:
 
 def opened(data: bytes, where: str) -> PackedAdapter:
     """The adapter of a blob; its digest is checked against its content. Raises AdapterError."""
+    from nolakit.adapter.unpacking import read_packed
+
     return read_packed(data, where)
 
 
@@ -46,6 +51,8 @@ def opened_as(data: bytes, digest: bytes, where: str, *, check: bool = True) -> 
     Args:
         check: False believes the digest that stands in the bytes.
     """
+    from nolakit.adapter.unpacking import read_packed
+
     adapter = read_packed(data, where, check_digest=check)
     if adapter.digest != digest.hex():
         raise AdapterError(f"found {where} with the content {adapter.digest}; expected {digest.hex()}")
@@ -78,11 +85,11 @@ def packed_bytes(adapter: str | Path | bytes, bits: int | None = None) -> bytes:
         return adapter
     if bits is None and not isinstance(adapter, bytes) and Path(adapter).is_file():
         return read_file(Path(adapter))
-    source = (
-        read_packed(adapter, "the adapter to add") if isinstance(adapter, bytes) else open_adapter(adapter)
-    )
+    from nolakit.adapter.files import open_adapter
+    from nolakit.adapter.packed import PackedAdapter
     from nolakit.adapter.packing import pack  # needs torch
 
+    source = opened(adapter, "the adapter to add") if isinstance(adapter, bytes) else open_adapter(adapter)
     if bits is None:
         bits = source.bits if isinstance(source, PackedAdapter) else 32
     return pack(source, bits)
