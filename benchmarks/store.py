@@ -1,6 +1,6 @@
 """Measures a store of ten thousand adapters beside a folder of files and LMDB, and writes the table of docs/store.md.
 
-    .venv/bin/python benchmarks/store.py              # about two minutes, and 4 GB of disk
+    .venv/bin/python benchmarks/store.py              # about two minutes, and 7 GB of disk
     .venv/bin/python benchmarks/store.py --report     # the table again, from the rows
 
 Every way holds the same packed adapters and reads them with the same parser. Each measurement is a row of
@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import random
-import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -67,19 +67,17 @@ WAYS = {"nolakit": add_to_store, "folder": add_to_folder, "lmdb": add_to_lmdb}
 def measure(folder: Path) -> dict[str, dict[str, list[float]]]:
     """Seconds by measurement and way."""
     adapters = [small(number) for number in range(COUNT)]
-    counter = iter(range(1000))
-
-    def added(way):
-        def run():
-            path = folder / f"{way}-{next(counter)}"
-            path.mkdir()
-            WAYS[way](path, adapters)
-            shutil.rmtree(folder / way, ignore_errors=True)
-            path.rename(folder / way)
-
-        return run
-
-    found = {"add 10,000": _timed({way: added(way) for way in WAYS}, ROUNDS, warm_up=0)}
+    paths = {way: [folder / f"{way}-{number}" for number in range(ROUNDS)] for way in WAYS}
+    for path in (path for some in paths.values() for path in some):
+        path.mkdir()
+    left = {way: iter(some) for way, some in paths.items()}
+    found = {
+        "add 10,000": _timed(
+            {way: lambda way=way: WAYS[way](next(left[way]), adapters) for way in WAYS}, ROUNDS, warm_up=0
+        )
+    }
+    for way, some in paths.items():
+        some[-1].rename(folder / way)
     store = Store(folder / "nolakit" / "adapters.nola")
     every = Store(folder / "nolakit" / "adapters.nola", check_every=True)
     database = lmdb.open(str(folder / "lmdb" / "lmdb"), map_size=1 << 33)
@@ -129,21 +127,25 @@ def measure(folder: Path) -> dict[str, dict[str, list[float]]]:
 
 
 def sizes(folder: Path) -> dict[str, float]:
-    """Bytes a 70B adapter of 8 bits: of its packed file, and of the store's file as it grows."""
-    adapters = [large(number) for number in range(LARGE_COUNT)]
+    """Bytes of a packed 70B adapter of 8 bits, and of a store's file of 10,000: the pages that contents of such take,
+    and the other pages of a store of 10,000 names."""
     with Store.create(folder / "large.nola") as store:
-        grown = []
-        for half in (adapters[: LARGE_COUNT // 2], adapters[LARGE_COUNT // 2 :]):
-            done = sum(part for _, part in grown)
-            store.add_all(New(NAMES[done + number], data) for number, data in enumerate(half))
-            store.collect(compact=True)  # the log into the file
-            grown.append((store.path.stat().st_size, len(half)))
-        entry = store.entry(NAMES[0])
-    return {
-        "packed": entry.size,
-        "stored": (grown[1][0] - grown[0][0]) / grown[1][1],
-        "file_of_10000": (grown[1][0] - grown[0][0]) / grown[1][1] * COUNT,
-    }
+        store.add_all(New(NAMES[number], large(number)) for number in range(LARGE_COUNT))
+        packed = store.entry(NAMES[0]).size
+    contents, _ = _pages(folder / "large.nola", "pagetype != 'internal'")
+    _, others = _pages(folder / "nolakit" / "adapters.nola", "pagetype != 'internal'")
+    inner = COUNT * 16  # at most, of the inner pages above contents that fill a page each
+    whole = contents / LARGE_COUNT * COUNT + others + inner
+    return {"packed": packed, "stored": whole / COUNT, "file_of_10000": whole}
+
+
+def _pages(path: Path, which: str) -> tuple[int, int]:
+    """Bytes of some pages of the contents, and of all others."""
+    connection = sqlite3.connect(path)
+    query = f"SELECT sum(pgsize) FROM dbstat WHERE name = 'blobs' AND {which}"
+    (contents,) = connection.execute(query).fetchone()
+    connection.close()
+    return contents, path.stat().st_size - contents
 
 
 def _keys(database) -> list[bytes]:

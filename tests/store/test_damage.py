@@ -100,7 +100,7 @@ def spoiled(path: Path, statement: str) -> Path:
 @pytest.mark.parametrize("statement, said", [
     ("PRAGMA user_version = 2", "version 2; this nolakit knows version 1"),
     ("PRAGMA application_id = 7", "application_id 0x7"),
-    ("CREATE TRIGGER own AFTER INSERT ON names BEGIN DELETE FROM pins; END", "does not have"),
+    ("CREATE TRIGGER own AFTER INSERT ON tags BEGIN DELETE FROM pins; END", "does not have"),
     ("DROP TRIGGER blobs_are_immutable", "does not have"),
 ])  # fmt: skip
 def test_other_files_of_sqlite_are_refused(filled, statement, said):

@@ -46,7 +46,7 @@ def verify(connections: Connections, *, progress: Callable[[int, int], None] | N
     blobs: list[tuple[int, bytes]] = []
     try:
         for blob, name, number in connection.execute(
-            "SELECT v.blob, n.name, v.number FROM versions v JOIN names n ON n.id = v.name ORDER BY n.name, v.number"
+            "SELECT blob, name, number FROM versions ORDER BY name, number"
         ):
             versions[blob].append(f"{name}@{number}")
         blobs = connection.execute("SELECT id, digest FROM blobs ORDER BY id").fetchall()

@@ -48,7 +48,7 @@ class Entry:
 
 
 _LISTED = """
-SELECT v.id, n.name, v.number, v.blob, v.kind, v.size, v.created FROM names n JOIN versions v ON v.name = n.id
+SELECT id, name, number, blob, kind, size, created FROM versions
 """
 
 
@@ -77,7 +77,7 @@ def list_entries(
     Cost: one pass over the small tables; no blob is read.
     """
     with one_state(connection):
-        rows = connection.execute(_LISTED + "ORDER BY n.name, v.number").fetchall()
+        rows = connection.execute(_LISTED + "ORDER BY name, number").fetchall()
         if patterns:
             matches = re.compile("|".join(translate(pattern) for pattern in patterns)).match
             rows = [row for row in rows if matches(row[1])]
@@ -90,7 +90,7 @@ def list_entries(
 
 def entries_of(connection: sqlite3.Connection, versions: Sequence[int]) -> dict[int, Entry]:
     """Entries by the rows of their versions."""
-    rows = _among(connection, _LISTED + "WHERE v.id IN ({})", set(versions))
+    rows = _among(connection, _LISTED + "WHERE id IN ({})", set(versions))
     blobs = _among(connection, "SELECT id, digest FROM blobs WHERE id IN ({})", {row[3] for row in rows})
     tags = _among(
         connection, "SELECT version, tag FROM tags WHERE version IN ({}) ORDER BY tag", set(versions)
@@ -123,10 +123,5 @@ def _made(
 
 
 def names(connection: sqlite3.Connection) -> list[str]:
-    """Every name that has a version, sorted."""
-    return [
-        name
-        for (name,) in connection.execute(
-            "SELECT name FROM names WHERE EXISTS (SELECT 1 FROM versions WHERE versions.name = names.id) ORDER BY name"
-        )
-    ]
+    """Every name, sorted."""
+    return [name for (name,) in connection.execute("SELECT DISTINCT name FROM versions ORDER BY name")]

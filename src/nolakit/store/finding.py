@@ -23,13 +23,12 @@ class Found:
 
 BY_DIGEST = "SELECT b.id, b.digest, {} FROM blobs b WHERE b.digest = ?"
 BY_NAME = """
-SELECT b.id, b.digest, {} FROM names n JOIN versions v ON v.name = n.id JOIN blobs b ON b.id = v.blob
-WHERE n.name = ? ORDER BY v.number DESC LIMIT 1
+SELECT b.id, b.digest, {} FROM versions v JOIN blobs b ON b.id = v.blob WHERE v.name = ? ORDER BY v.number DESC LIMIT 1
 """
 BY_VERSION = BY_NAME.replace("ORDER", "AND v.number = ? ORDER")
 BY_TAG = """
-SELECT b.id, b.digest, {} FROM names n JOIN tags t ON t.name = n.id JOIN versions v ON v.id = t.version
-JOIN blobs b ON b.id = v.blob WHERE n.name = ? AND t.tag = ?
+SELECT b.id, b.digest, {} FROM tags t JOIN versions v ON v.id = t.version JOIN blobs b ON b.id = v.blob
+WHERE t.name = ? AND t.tag = ?
 """
 
 

@@ -25,22 +25,17 @@ class Checked:
 def insert(connection: sqlite3.Connection, one: Checked, kinds: dict[Kind, int]) -> int:
     """The version's row; the newest one where it has this content already."""
     blob = _blob(connection, one)
-    row = connection.execute("SELECT id, last FROM names WHERE name = ?", (one.name,)).fetchone()
-    if row is None:
-        number = 1
-        name = _inserted(connection, "INSERT INTO names (name, last) VALUES (?, 1)", one.name)
-    else:
-        name, number = row[0], row[1] + 1
-        newest = "SELECT id, blob FROM versions WHERE name = ? ORDER BY number DESC LIMIT 1"
-        version, held = connection.execute(newest, (name,)).fetchone() or (0, None)
-        if held == blob:
-            set_tags(connection, version, one.tags)
-            return version
-        connection.execute("UPDATE names SET last = ? WHERE id = ?", (number, name))
+    newest = "SELECT id, number, blob FROM versions WHERE name = ? ORDER BY number DESC LIMIT 1"
+    version, number, held = connection.execute(newest, (one.name,)).fetchone() or (0, 0, None)
+    if held == blob:
+        set_tags(connection, version, one.tags)
+        return version
+    retired = connection.execute("SELECT last FROM retired WHERE name = ?", (one.name,)).fetchone()
+    number = max(number, *(retired or (0,))) + 1
     if one.kind not in kinds:
         kinds[one.kind] = _kind(connection, one.kind)
     query = "INSERT INTO versions (name, number, blob, kind, size, created) VALUES (?, ?, ?, ?, ?, ?)"
-    values = name, number, blob, kinds[one.kind], len(one.data), int(time.time())
+    values = one.name, number, blob, kinds[one.kind], len(one.data), int(time.time())
     version = _inserted(connection, query, *values)
     set_tags(connection, version, one.tags)
     return version

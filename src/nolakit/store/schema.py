@@ -1,7 +1,8 @@
 """The tables of a store: one SQLite file, rowid tables, 32 KiB pages.
 
 `blobs` holds nothing but content under its digest. What a listing shows lies in `versions` and `kinds`, so that it
-reads none of the blobs' pages; what many adapters have in common is one row of `kinds`.
+reads none of the blobs' pages; what many adapters have in common is one row of `kinds`. `retired` has the highest
+number that a removed version of a name had.
 """
 
 from __future__ import annotations
@@ -25,17 +26,11 @@ CREATE TABLE kinds (
   method TEXT NOT NULL,
   bits INTEGER NOT NULL,
   base_model TEXT NOT NULL,
-  base_fingerprint TEXT NOT NULL,
-  UNIQUE (method, bits, base_model, base_fingerprint)
-);
-CREATE TABLE names (
-  id INTEGER PRIMARY KEY,
-  name TEXT NOT NULL UNIQUE,
-  last INTEGER NOT NULL
+  base_fingerprint TEXT NOT NULL
 );
 CREATE TABLE versions (
   id INTEGER PRIMARY KEY,
-  name INTEGER NOT NULL REFERENCES names (id),
+  name TEXT NOT NULL,
   number INTEGER NOT NULL CHECK (number > 0),
   blob INTEGER NOT NULL REFERENCES blobs (id),
   kind INTEGER NOT NULL REFERENCES kinds (id),
@@ -44,9 +39,14 @@ CREATE TABLE versions (
   UNIQUE (name, number)
 );
 CREATE INDEX versions_of_a_blob ON versions (blob);
+CREATE TABLE retired (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  last INTEGER NOT NULL
+);
 CREATE TABLE tags (
   id INTEGER PRIMARY KEY,
-  name INTEGER NOT NULL REFERENCES names (id),
+  name TEXT NOT NULL,
   tag TEXT NOT NULL,
   version INTEGER NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
   UNIQUE (name, tag)
@@ -62,9 +62,13 @@ CREATE TABLE pins (
   until INTEGER,
   who TEXT NOT NULL
 );
-CREATE INDEX pins_of_a_blob ON pins (blob);
 CREATE TRIGGER blobs_are_immutable BEFORE UPDATE ON blobs
 BEGIN SELECT RAISE(ABORT, 'a blob is never changed'); END;
+CREATE TRIGGER numbers_are_used_once AFTER DELETE ON versions
+BEGIN
+  INSERT INTO retired (name, last) VALUES (OLD.name, OLD.number)
+  ON CONFLICT (name) DO UPDATE SET last = max(last, excluded.last);
+END;
 CREATE TRIGGER versions_are_immutable BEFORE UPDATE ON versions
 BEGIN SELECT RAISE(ABORT, 'a version is never changed'); END;
 CREATE TRIGGER kinds_are_immutable BEFORE UPDATE ON kinds
@@ -104,4 +108,4 @@ def check(connection: sqlite3.Connection, path: str) -> None:
 
 def _statements() -> list[str]:
     parts = TABLES.strip().removesuffix(";").split(";\nCREATE ")
-    return sorted(part if part.startswith("CREATE") else f"CREATE {part}" for part in parts)
+    return sorted(f"CREATE {part.removeprefix('CREATE ')}" for part in parts)

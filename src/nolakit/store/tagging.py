@@ -32,7 +32,4 @@ def untag(connections: Connections, ref: str) -> None:
         raise StoreNameError(f"found {ref[:80]!r}; expected name:tag")
     with connections.writing() as connection:
         find(connection, ref)
-        connection.execute(
-            "DELETE FROM tags WHERE tag = ? AND name = (SELECT id FROM names WHERE name = ?)",
-            (parsed.tag, parsed.name),
-        )
+        connection.execute("DELETE FROM tags WHERE name = ? AND tag = ?", (parsed.name, parsed.tag))
