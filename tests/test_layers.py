@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "nolakit"
-LAYERS = ["errors", "basis", "methods", "adapter", "export", "tuner", "hook", "startup", "tasks", "cli"]
+LAYERS = [
+    "errors",
+    "basis",
+    "methods",
+    "adapter",
+    "export",
+    "store",
+    "tuner",
+    "hook",
+    "startup",
+    "tasks",
+    "cli",
+]
 THIRD_PARTY = {  # package -> the only places that may import it
     "numba": {"basis/cpu_kernels.py", "basis/compiling.py"},
     "triton": {"basis/gpu.py"},
@@ -22,6 +34,7 @@ THIRD_PARTY = {  # package -> the only places that may import it
     "datasets": {"tasks"},
     "huggingface_hub": {"export/base_files.py", "export/merged.py"},
     "gguf": {"export/gguf.py"},
+    "fsspec": {"store/remote.py"},
     "typer": {"cli"},
     "rich": {"cli"},
 }
@@ -75,6 +88,8 @@ def test_a_dependency_is_imported_only_where_it_belongs(package, places):
     ("import nolakit.export.merged", "transformers peft gguf"),
     ("import nolakit.export.gguf", "transformers peft gguf"),
     ("import nolakit.export.official", "transformers peft huggingface_hub gguf"),
+    ("import nolakit.store.store", "torch transformers peft fsspec numpy"),
+    ("import nolakit; nolakit.Store", "torch transformers peft fsspec"),
     ("import nolakit.cli.app", "torch transformers peft datasets"),
 ])  # fmt: skip
 def test_importing_a_layer_does_not_import_a_later_ones_packages(code, absent):

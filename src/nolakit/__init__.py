@@ -25,18 +25,20 @@ if TYPE_CHECKING:
     from nolakit.export.lora import export_lora
     from nolakit.export.merged import export_merged
     from nolakit.export.official import import_official
+    from nolakit.store.store import Store
     from nolakit.tuner.config import NolaConfig
     from nolakit.tuner.loading import load
     from nolakit.tuner.model import ComputedLoraModel
 
 __all__ = [
-    "ComputedLoraModel", "NolaConfig", "basis", "expand", "export_gguf", "export_lora", "export_merged",
+    "ComputedLoraModel", "NolaConfig", "Store", "basis", "expand", "export_gguf", "export_lora", "export_merged",
     "import_official", "inspect", "load", "methods", "open_adapter", "pack", "read_packed", "unpack", "write_packed",
 ]  # fmt: skip
 
 _LAZY = {
     "NolaConfig": "nolakit.tuner.config",
     "ComputedLoraModel": "nolakit.tuner.model",
+    "Store": "nolakit.store.store",
     "expand": "nolakit.adapter.expand",
     "inspect": "nolakit.adapter.inspect",
     "load": "nolakit.tuner.loading",

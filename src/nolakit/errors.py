@@ -58,3 +58,43 @@ class TargetError(NolakitError, ValueError):
 
 class OutputExistsError(NolakitError, FileExistsError):
     """An output that is there already and may not be overwritten."""
+
+
+class StoreError(NolakitError, RuntimeError):
+    """A store that cannot be opened, read or written."""
+
+
+class StoreFormatError(StoreError, ValueError):
+    """A file that is no store, or a store of a version that this one does not know."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """No store where one was expected."""
+
+
+class StoreDamagedError(StoreError, ValueError):
+    """Content of a store that is not what was put in."""
+
+
+class StoreBusyError(StoreError, TimeoutError):
+    """A store that another process was writing for longer than was waited."""
+
+
+class StoreFullError(StoreError, OSError):
+    """A disk or a limit that has no room for what was to be written."""
+
+
+class StoreReadOnlyError(StoreError, PermissionError):
+    """A store that may only be read."""
+
+
+class StoreNameError(StoreError, ValueError):
+    """A name, version, tag or digest that is not written as one."""
+
+
+class EntryNotFoundError(StoreError, LookupError):
+    """A name, version, tag or digest that a store does not have."""
+
+
+class PinnedError(StoreError):
+    """A deletion of what is in use."""

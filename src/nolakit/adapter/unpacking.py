@@ -25,18 +25,19 @@ LARGEST_FILE = 1 << 33  # bytes; trained embeddings of large models are stored b
 _NOTHING: Any = None
 
 
-def read_packed(data: bytes, name: str = "a packed adapter") -> PackedAdapter:
+def read_packed(data: bytes, name: str = "a packed adapter", *, check_digest: bool = True) -> PackedAdapter:
     """Read a packed adapter from its bytes.
 
     Args:
         name: where the bytes are from, for messages.
+        check_digest: False where these very bytes were checked before.
 
     Raises:
         AdapterError: bytes that are damaged in any way, or of another version.
 
     Cost: a SHA-256 of the bytes. Needs no torch.
     """
-    return _checked(*read_container(data, name), name, len(data))
+    return _checked(*read_container(data, name, check_digest=check_digest), name, len(data))
 
 
 def read_packed_tensors(stored: Mapping[str, Stored], name: str) -> PackedAdapter:

@@ -24,14 +24,15 @@ from nolakit.cli import (
 from nolakit.cli.failures import exit_code, message
 from nolakit.cli.noise import silence
 from nolakit.cli.output import complain
+from nolakit.cli.store import app as store
 
 HELP = """Fine-tuning whose result is a seed and a few hundred numbers.
 
 Results go to stdout, progress and notes to stderr; --json makes the result pure JSON.
 
 Exit codes: 0 done; 1 unexpected failure; 2 usage (an option, method or target module that there is not);
-3 bad input (data, adapter or model); 4 the adapter was made for another base; 5 the output exists;
-130 interrupted."""
+3 bad input (data, adapter, model or store); 4 the adapter was made for another base; 5 the output exists;
+6 the store is busy, full or pinned; 130 interrupted."""
 EPILOG = "Example: nolakit train --model gpt2 --data stories.txt -o stories-adapter"
 
 
@@ -75,6 +76,7 @@ def common(
 for module in (train, evaluate, generate, inspect, count, merge, export, import_official, pack, unpack):
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name, epilog=module.EXAMPLE)(module.command)
+app.add_typer(store.app, name="store")
 app.add_typer(hook.app, name="hook")
 
 

@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 3
     OTHER_BASE = 4
     OUTPUT_EXISTS = 5
+    REFUSED_NOW = 6
     INTERRUPTED = 130
 
 
@@ -26,6 +27,11 @@ CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (errors.AdapterError, ExitCode.BAD_INPUT),
     (errors.ModelError, ExitCode.BAD_INPUT),
     (errors.DeviceError, ExitCode.BAD_INPUT),
+    (errors.StoreBusyError, ExitCode.REFUSED_NOW),
+    (errors.StoreFullError, ExitCode.REFUSED_NOW),
+    (errors.PinnedError, ExitCode.REFUSED_NOW),
+    (errors.StoreNameError, ExitCode.USAGE),
+    (errors.StoreError, ExitCode.BAD_INPUT),
     (errors.NolakitError, ExitCode.USAGE),
 )
 

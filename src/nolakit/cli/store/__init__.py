@@ -1,0 +1,1 @@
+"""`nolakit store`: ten thousand adapters in one file, one subcommand a file."""

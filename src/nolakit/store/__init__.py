@@ -1,0 +1,1 @@
+"""Ten thousand adapters in one SQLite file."""

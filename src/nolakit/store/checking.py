@@ -1,0 +1,86 @@
+"""Whether a store still holds what was put in."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nolakit.errors import AdapterError, StoreError
+from nolakit.store.connections import Connections
+from nolakit.store.failures import translated
+from nolakit.store.formats import opened_as
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is wrong. `names` are the versions that it is the content of; none where it is the file."""
+
+    names: tuple[str, ...]
+    digest: str | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` read and found."""
+
+    blobs: int
+    damaged: tuple[Damage, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def verify(connections: Connections, *, progress: Callable[[int, int], None] | None = None) -> Verification:
+    """Read everything: SQLite's own check of its pages, references, and the digest of each blob.
+
+    Cost: all bytes of the file, twice.
+    """
+    connection = connections.here()
+    damaged = [Damage((), None, problem) for problem in _of_the_file(connection)]
+    versions: dict[int, list[str]] = defaultdict(list)
+    blobs: list[tuple[int, bytes]] = []
+    try:
+        for blob, name, number in connection.execute(
+            "SELECT blob, name, number FROM versions ORDER BY name, number"
+        ):
+            versions[blob].append(f"{name}@{number}")
+        blobs = connection.execute("SELECT id, digest FROM blobs ORDER BY id").fetchall()
+    except sqlite3.Error as error:
+        damaged.append(Damage((), None, str(translated(error, str(connections.path)))))
+    for done, (blob, digest) in enumerate(blobs, 1):
+        problem = _of_a_blob(connection, blob, digest)
+        if problem is not None:
+            damaged.append(Damage(tuple(versions[blob]), digest.hex(), problem))
+        if progress is not None:
+            progress(done, len(blobs))
+    for blob in versions.keys() - {row for row, _ in blobs}:
+        damaged.append(Damage(tuple(versions[blob]), None, "its content is not there"))
+    return Verification(len(blobs), tuple(damaged))
+
+
+def _of_the_file(connection: sqlite3.Connection) -> list[str]:
+    try:
+        found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+        broken = [
+            f"{row[0]} row {row[1]} refers to nothing"
+            for row in connection.execute("PRAGMA foreign_key_check")
+        ]
+    except sqlite3.Error as error:
+        return [f"SQLite's check failed: {error}"]
+    return [text for text in found if text != "ok"] + broken
+
+
+def _of_a_blob(connection: sqlite3.Connection, blob: int, digest: bytes) -> str | None:
+    try:
+        row = connection.execute("SELECT data FROM blobs WHERE id = ?", (blob,)).fetchone()
+        if row is None:
+            return "its content is not there"
+        opened_as(row[0], digest, "it")
+    except (AdapterError, StoreError, sqlite3.Error) as error:
+        return str(error)
+    return None
