@@ -25,7 +25,7 @@ check: setup
 test: check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
-# Measures nolakit beside its peers into docs/performance.md; ten minutes on an idle machine.
+# Measures nolakit beside its peers into docs/performance.md; twenty-five minutes on an idle machine.
 bench: setup
 	$(RUN) benchmarks/run.py
 

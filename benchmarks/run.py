@@ -1,6 +1,6 @@
 """Measures nolakit beside its peers and writes docs/performance.md.
 
-    .venv/bin/python benchmarks/run.py                    # everything, about twenty minutes on two cores
+    .venv/bin/python benchmarks/run.py                    # everything, about twenty-five minutes on two cores
     .venv/bin/python benchmarks/run.py --only operations  # one file's works
     .venv/bin/python benchmarks/run.py --report           # the document again, from the rows
 
