@@ -119,7 +119,7 @@ DESCRIPTIONS: list[tuple[dict[str, Any], str]] = [
         {"modules": [["model.layers.", [0, 1], ".q_proj"], "model.layers.1.q_proj"]},
         "'model.layers.1.q_proj' twice",
     ),
-    ({"modules": ["../../etc/passwd", "b", "c"]}, "usable shape"),
+    ({"modules": ["../../etc/passwd", "b", "c"]}, "path of named modules"),
     ({"training": 3}, "training 3"),
     ({"dtype": "F64"}, "dtype 'F64'"),
     ({"config": config(base_model_prefix=3)}, "base_model_prefix 3"),
