@@ -50,10 +50,12 @@ def not_safetensors(whole: bytes) -> dict[str, bytes]:
 
     end = len(data)
     return {
-        "empty": b"", "one byte": b"\0", "zeros": bytes(100), "a length alone": whole[:8], "pickle": pickle.dumps(Trap()),
+        "empty": b"", "one byte": b"\0", "zeros": bytes(100), "a length alone": whole[:8],
+        "pickle": pickle.dumps(Trap()),
         "old pickle": pickle.dumps({"a": Trap()}, protocol=0), "zip": zipped(), "text": b"not a model at all\n" * 9,
         "longer by a byte": whole + b"\0", "shorter by a byte": whole[:-1], "twice": whole + whole,
-        "no length": struct.pack("<Q", 0) + whole[8:], "a length beyond the file": struct.pack("<Q", 1 << 20) + whole[8:],
+        "no length": struct.pack("<Q", 0) + whole[8:],
+        "a length beyond the file": struct.pack("<Q", 1 << 20) + whole[8:],
         "a length of exabytes": struct.pack("<Q", 1 << 62) + whole[8:], "a negative length": b"\xff" * 8 + whole[8:],
         "no JSON": joined(b"{" + b"x" * 40, data), "no UTF-8": joined(b"\xff" * 40, data),
         "nested JSON": joined(b'{"a":' * 50_000, data), "nested lists": joined(b"[" * 100_000, data),

@@ -39,7 +39,7 @@ UNTRUE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {  # description
         "bytes in .* free",
     ),
     "zero shapes": ({"config": config(module_shapes={"q_proj": {"lora_A": [0, 4], "lora_B": [4, 0]}})}, {}, "usable"),
-    "fingerprint of more": ({"config": config(module_shapes=SHAPES, base_fingerprint={"modules": 4})}, {}, "missing, or"),
+    "fingerprint of more": ({"config": config(module_shapes=SHAPES, base_fingerprint={"modules": 4})}, {}, "missing"),
     "no scales": ({}, {"scales": None}, "scales"),
     "scales NaN": ({}, {"scales": torch.full((3, 2), torch.nan)}, "not finite"),
     "scales infinite": ({}, {"scales": torch.full((3, 2), torch.inf)}, "not finite"),
