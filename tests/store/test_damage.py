@@ -128,7 +128,7 @@ def test_a_full_disk_says_so_and_writes_nothing_of_the_transaction(filled):
         connection.execute(f"PRAGMA max_page_count = {pages + 3}")
         before = store.stats()
         with pytest.raises(StoreFullError, match="nothing of this transaction"):
-            store.add_all([New(f"more{number}", packed(10 + number, **LARGE)) for number in range(4)])
+            store.add("more", packed(10, modules=2048, count=32))
         assert store.stats() == before
         assert store.add("fits", packed(20)).version == 1
         assert store.verify().damaged == ()
@@ -137,16 +137,16 @@ def test_a_full_disk_says_so_and_writes_nothing_of_the_transaction(filled):
 LIMITED = """
 import resource, sys
 from nolakit.errors import StoreError
+from nolakit.store import adding
 from nolakit.store.store import Store
 from packed_bytes import packed
+adding.BATCH_ROWS = 1
 store = Store(sys.argv[1])
-data = packed(50, modules=256, count=32)
+adapters = [adding.New(f"more{number}", packed(100 + number, modules=256, count=32)) for number in range(40)]
 size = store.path.stat().st_size + 40000
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 try:
-    for number in range(1000):
-        store.add(f"more{number}", packed(100 + number, modules=256, count=32))
-        print(number, flush=True)
+    store.add_all(adapters, committed=lambda entries: print(entries[0].name, flush=True))
 except StoreError as error:
     print(type(error).__name__, error)
 """
@@ -161,10 +161,10 @@ def test_a_file_that_may_not_grow_keeps_what_was_acknowledged(filled):
         env=environment,
         check=True,
     )
-    *numbers, last = found.stdout.splitlines()
+    *names, last = found.stdout.splitlines()
     assert last.startswith("Store"), last
     with Store(filled) as store:
-        assert {f"more{number}" for number in numbers} <= set(store.names())
+        assert set(names) <= set(store.names())
         assert store.verify().damaged == ()
         assert store.read("n0") == packed(0, **LARGE)
 

@@ -77,8 +77,12 @@ def test_adding_again_changes_nothing_and_equal_content_is_held_once(store):
 def test_a_number_is_never_used_again(store):
     for number in (1, 2):
         store.add("a", packed(number))
+    store.tag("a@2", "second")
+    store.tag("a@1", "first")
     store.remove("a@2")
     assert store.entry("a").version == 1
+    assert store.stats().tags == 1
+    assert store.entry("a:first").version == 1
     store.remove("a")
     assert store.names() == []
     assert store.add("a", packed(3)).version == 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +31,9 @@ class New:
 
 def add_one(connections: Connections, new: New, *, bits: int | None) -> Entry:
     """Add an adapter in a transaction of its own. Raises as `add_all`."""
-    return _commit(connections, [_checked(new, bits)])[0]
+    checked = _checked(new, bits)
+    with connections.writing() as connection:
+        return _inserted(connection, [checked])[0]
 
 
 def add_all(
@@ -39,7 +43,7 @@ def add_all(
     bits: int | None,
     committed: Callable[[list[Entry]], None] | None = None,
 ) -> list[Entry]:
-    """Add adapters in transactions of at most 32 MiB.
+    """Add adapters in transactions of at most 32 MiB. While one goes to the disk the next is checked.
 
     Args:
         bits: as `packed_bytes`.
@@ -50,20 +54,33 @@ def add_all(
         StoreBusyError, StoreFullError, StoreReadOnlyError: as `Connections.writing`.
     """
     entries: list[Entry] = []
-    for batch in _batches(_checked(new, bits) for new in adapters):
-        made = _commit(connections, batch)
-        entries += made
-        if committed is not None:
-            committed(made)
+    under_way: list[tuple[Future[None], list[Entry]]] = []
+
+    def settle() -> None:
+        while under_way:
+            future, made = under_way.pop()
+            future.result()
+            entries.extend(made)
+            if committed is not None:
+                committed(made)
+
+    with connections.another() as connection, ThreadPoolExecutor(1) as thread:
+        try:
+            for batch in _batches(_checked(new, bits) for new in adapters):
+                settle()
+                with connections.begun(connection):
+                    made = _inserted(connection, batch)
+                under_way.append((thread.submit(connections.commit, connection), made))
+        finally:
+            settle()
     return entries
 
 
-def _commit(connections: Connections, batch: list[Checked]) -> list[Entry]:
-    with connections.writing() as connection:
-        kinds: dict[Kind, int] = {}
-        rows = [insert(connection, one, kinds) for one in batch]
-        entries = entries_of(connection, rows)
-        return [entries[row] for row in rows]
+def _inserted(connection: sqlite3.Connection, batch: list[Checked]) -> list[Entry]:
+    kinds: dict[Kind, int] = {}
+    rows = [insert(connection, one, kinds) for one in batch]
+    entries = entries_of(connection, rows)
+    return [entries[row] for row in rows]
 
 
 def _checked(new: New, bits: int | None) -> Checked:

@@ -51,18 +51,42 @@ class Connections:
             StoreFullError: no room; nothing was written.
             StoreReadOnlyError: the store was opened to be read.
         """
+        connection = self.here()
+        with self.begun(connection):
+            yield connection
+        self.commit(connection)
+
+    @contextmanager
+    def begun(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """A transaction that stays open behind the block, for `commit`; rolled back where the block fails."""
         if self.read_only:
             raise StoreReadOnlyError(f"found {str(self.path)!r} opened read-only; open it without read_only")
-        connection = self.here()
         with typed(str(self.path)):
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield connection
+                yield
+            except BaseException:
+                _roll_back(connection)
+                raise
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        """Have a transaction on the disk. Raises as `writing`."""
+        with typed(str(self.path)):
+            try:
                 connection.execute("COMMIT")
             except BaseException:
-                with suppress(sqlite3.Error):  # a failed commit may have rolled back
-                    connection.execute("ROLLBACK")
+                _roll_back(connection)
                 raise
+
+    @contextmanager
+    def another(self) -> Iterator[sqlite3.Connection]:
+        """A connection beside the threads', which one thread after the other may use."""
+        with typed(str(self.path)):
+            connection = self._connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close this process's connections, of all threads."""
@@ -102,6 +126,11 @@ class Connections:
             connection.close()
             raise
         return connection
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):  # what failed may have rolled back
+        connection.execute("ROLLBACK")
 
 
 def create_file(path: Path) -> None:

@@ -48,10 +48,9 @@ CREATE TABLE tags (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL,
   tag TEXT NOT NULL,
-  version INTEGER NOT NULL REFERENCES versions (id) ON DELETE CASCADE,
+  version INTEGER NOT NULL,
   UNIQUE (name, tag)
 );
-CREATE INDEX tags_of_a_version ON tags (version);
 CREATE TABLE pins (
   id INTEGER PRIMARY KEY,
   blob INTEGER NOT NULL REFERENCES blobs (id),
@@ -69,6 +68,8 @@ BEGIN
   INSERT INTO retired (name, last) VALUES (OLD.name, OLD.number)
   ON CONFLICT (name) DO UPDATE SET last = max(last, excluded.last);
 END;
+CREATE TRIGGER tags_go_with_versions AFTER DELETE ON versions
+BEGIN DELETE FROM tags WHERE name = OLD.name AND version = OLD.id; END;
 CREATE TRIGGER versions_are_immutable BEFORE UPDATE ON versions
 BEGIN SELECT RAISE(ABORT, 'a version is never changed'); END;
 CREATE TRIGGER kinds_are_immutable BEFORE UPDATE ON kinds
