@@ -16,26 +16,14 @@ from safetensors.torch import load, save
 
 import nolakit
 from handmade_adapters import config, write_adapter
-from nolakit.adapter.container import DESCRIPTION, DIGEST, Stored, digest, write_container
+from nolakit.adapter.container import DESCRIPTION, DIGEST, Stored, digest
 from nolakit.errors import AdapterError, NolakitError
+from rewriting import rewritten
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> bytes:
     return nolakit.pack(write_adapter(tmp_path_factory.mktemp("adapters") / "adapter"), 8)
-
-
-def rewritten(
-    data: bytes, description: dict[str, Any] | None = None, **tensors: torch.Tensor | None
-) -> bytes:
-    """The file with a valid digest over a changed description or changed tensors."""
-    found = load(data)
-    said = json.loads(bytes(found.pop(DESCRIPTION).tolist())) | (description or {})
-    found.pop(DIGEST)
-    found |= {name: value for name, value in tensors.items() if value is not None}
-    return write_container(
-        said, {name: value for name, value in found.items() if tensors.get(name, 0) is not None}
-    )
 
 
 def read(data: bytes) -> None:
@@ -119,7 +107,7 @@ DESCRIPTIONS: list[tuple[dict[str, Any], str]] = [
         {"modules": [["model.layers.", [0, 1], ".q_proj"], "model.layers.1.q_proj"]},
         "'model.layers.1.q_proj' twice",
     ),
-    ({"modules": ["../../etc/passwd", "b", "c"]}, "usable shape"),
+    ({"modules": ["../../etc/passwd", "b", "c"]}, "path of named modules"),
     ({"training": 3}, "training 3"),
     ({"dtype": "F64"}, "dtype 'F64'"),
     ({"config": config(base_model_prefix=3)}, "base_model_prefix 3"),

@@ -68,7 +68,7 @@ def without(key_part: str) -> dict[str, torch.Tensor]:
 
 BROKEN_ADAPTERS = [
     ({"tensors": without("layers.1.q_proj.lora_B")}, "only lora_A of module"),
-    ({"num_basis": 7}, r"shape \(6,\); the configuration says \(7,\)"),
+    ({"num_basis": 7}, r"shape \(6,\) in F32; the configuration says \(7,\)"),
     ({"num_basis": None}, "num_basis"),
     ({"seed": None}, "seed"),
     ({"module_shapes": {}}, "no usable shape"),

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, deserialize
 
+from nolakit.adapter.headers import check_shape
+from nolakit.adapter.json_text import parse_json
 from nolakit.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ def read_container(
         }
     except (SafetensorError, OverflowError) as error:
         raise AdapterError(f"found {where}, which is not a whole safetensors file: {error}") from error
+    for name, one in stored.items():
+        check_shape(name, one.shape, where)
     return check_container(stored, where, check_digest=check_digest)
 
 
@@ -88,10 +92,8 @@ def check_container(
         )
     text = bytes(stored.pop(DESCRIPTION).data)
     try:
-        description = json.loads(text.decode())
-        if b"\\u" in text:
-            json.dumps(description, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError) as error:
+        description = parse_json(text)
+    except ValueError as error:
         raise AdapterError(f"found {where} whose description is not JSON text: {error}") from error
     return description, stored, expected.hex()
 

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nolakit import methods
-from nolakit.adapter.paths import canonical_path, unwrapped_path
+from nolakit.adapter.paths import canonical_path, check_path, unwrapped_path
 from nolakit.adapter.shapes import ModuleDims, shapes_of
 from nolakit.errors import AdapterError, BasisError, ConfigError
 from nolakit.methods.base import Role
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nolakit.basis.integers import Integers
 
 COEFFICIENTS = "coefficients"
+FLOATS = ("F32", "F16", "BF16")  # dtypes of coefficients
 DTYPE_BYTES = {
     "F64": 8,
     "F32": 4,
@@ -128,7 +129,7 @@ class Adapter(ABC):
         found: dict[str, dict[str, TensorInfo]] = {}
         for key, tensor in self.tensors.items():
             if key.endswith("." + COEFFICIENTS):
-                path, role = key.removesuffix("." + COEFFICIENTS).rsplit(".", 1)
+                path, _, role = key.removesuffix("." + COEFFICIENTS).rpartition(".")
                 found.setdefault(path, {})[role] = tensor
         for path, roles in sorted(found.items()):
             if set(roles) != {"lora_A", "lora_B"}:
@@ -137,8 +138,28 @@ class Adapter(ABC):
                     "The file is incomplete: fetch or save it again"
                 )
             canonical = canonical_path(path, prefix)
+            check_path(canonical, path)
             dims = shapes_of(canonical, self.config.get("module_shapes"))
             yield ModuleInfo(path, unwrapped_path(path), canonical, dims, roles)
+
+    def checked_modules(self) -> list[ModuleInfo]:
+        """The adapted modules. Raises AdapterError also where two are one, one is missing, or there are none."""
+        modules = list(self.modules())
+        found: set[str] = set()
+        for module in modules:
+            if module.canonical in found:
+                raise AdapterError(
+                    f"found module {module.canonical!r} twice in {self.name!r}; expected it once"
+                )
+            found.add(module.canonical)
+        said = self.config.get("base_fingerprint")
+        expected = said.get("modules") if isinstance(said, dict) else None
+        if not modules or (isinstance(expected, int) and expected != len(modules)):
+            raise AdapterError(
+                f"found {len(modules)} modules in {self.name!r}, and its fingerprint says {expected}; modules are "
+                "missing, or too many: fetch or save it again"
+            )
+        return modules
 
     def other_tensors(self) -> dict[str, TensorInfo]:
         """What is stored besides coefficients."""

@@ -7,17 +7,16 @@ else was trained whole: biases, modules_to_save, token embeddings. `docs/format.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from nolakit.adapter.container import DESCRIPTION
-from nolakit.adapter.contents import COEFFICIENTS, Adapter, ModuleInfo, TensorInfo
+from nolakit.adapter.contents import COEFFICIENTS, FLOATS, Adapter, ModuleInfo, TensorInfo
+from nolakit.adapter.headers import open_safetensors, read_header
+from nolakit.adapter.json_text import read_object
 from nolakit.adapter.unpacking import open_packed
 from nolakit.errors import AdapterError, AdapterNotFoundError
 from nolakit.methods.base import Role
@@ -46,7 +45,7 @@ class AdapterFile(Adapter):
 
     @contextmanager
     def open_tensors(self) -> Iterator[Any]:
-        with safe_open(self.folder / WEIGHTS_NAME, framework="pt") as file:
+        with open_safetensors(self.folder / WEIGHTS_NAME) as file:
             yield file
 
     def coefficients(self, factors: Sequence[tuple[ModuleInfo, Role]]) -> torch.Tensor:
@@ -79,10 +78,10 @@ def open_adapter(path: str | Path) -> Adapter:
         AdapterError: a configuration or a tensor file that cannot be read or does not fit the other.
     """
     folder = Path(path)
-    if folder.is_file():
+    if is_file(folder):
         return open_packed(folder)
     for name in (CONFIG_NAME, WEIGHTS_NAME):
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise AdapterNotFoundError(
                 f"found no {name} in {str(folder)!r}; expected a packed adapter, or an adapter folder as "
                 f"save_pretrained writes it{'' if folder.is_dir() else ' (there is no such folder or file)'}"
@@ -97,6 +96,15 @@ def open_adapter(path: str | Path) -> Adapter:
     return adapter
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file. Raises AdapterNotFoundError where that cannot be told: a path that is too long,
+    or in a folder that may not be read."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise AdapterNotFoundError(f"found no adapter at {str(path)[:200]!r}: {error.strerror}") from error
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The configuration as a dict. Raises AdapterError where it is not one with a peft_type."""
     config = read_object(path)
@@ -105,36 +113,14 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object of a file. Raises AdapterError where it is not one."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise AdapterError(f"found {str(path)!r}, which is not JSON text: {error}") from error
-    if not isinstance(values, dict):
-        raise AdapterError(f"found {str(path)!r} with a {type(values).__name__}; expected a JSON object")
-    return values
-
-
-def read_header(path: Path) -> dict[str, TensorInfo]:
-    """Names, dtypes and shapes of a safetensors file. Raises AdapterError where it is not one."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-            return {
-                key: TensorInfo(part.get_dtype(), tuple(part.get_shape())) for key, part in slices.items()
-            }
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(f"found {str(path)!r}, which is not a whole safetensors file: {error}") from error
-
-
 def _check_counts(adapter: AdapterFile) -> None:
-    """Each factor has as many coefficients as the configuration says."""
+    """Each factor has as many coefficients as the configuration says, of a dtype that the format has."""
     counts = adapter.counts()
-    for module in adapter.modules():
+    for module in adapter.checked_modules():
         for role, tensor in module.coefficients.items():
             expected = (counts[role],)  # pyright: ignore[reportArgumentType]
-            if tensor.shape != expected:
+            if tensor.shape != expected or tensor.dtype not in FLOATS:
                 raise AdapterError(
-                    f"found {role} of {module.path!r} with shape {tensor.shape}; the configuration says {expected}"
+                    f"found {role} of {module.path!r} with shape {tensor.shape} in {tensor.dtype}; the configuration "
+                    f"says {expected}, in {', '.join(FLOATS)}"
                 )

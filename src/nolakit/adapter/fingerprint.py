@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nolakit.errors import BaseMismatchError
+from nolakit.errors import AdapterError, BaseMismatchError
 
 SKETCHED_WEIGHTS = 4
 SKETCHED_VALUES = 8
@@ -67,16 +67,17 @@ def check_fingerprint(
 
     Raises:
         BaseMismatchError: other modules, other shapes, or weights that are another model's.
+        AdapterError: values that no base has.
     """
     found = structure_of(dims)
-    if expected["structure"] != found:
+    said = expected.get("structure") if isinstance(expected, Mapping) else None
+    if said != found:
         raise BaseMismatchError(
-            f"found a base with {len(dims)} adapted modules of structure {found}; the adapter was made for "
-            f"{expected['modules']} of structure {expected['structure']}: module names, shapes or ranks differ. "
-            + REMEDY
+            f"found a base with {len(dims)} adapted modules of structure {found}; the adapter was made for one of "
+            f"structure {repr(said)[:80]}: module names, shapes or ranks differ. " + REMEDY
         )
-    distance = sketch_distance(expected["sketch"], weight_at)
-    if distance > TOLERANCE:
+    distance = sketch_distance(_checked_sketch(expected.get("sketch")), weight_at)
+    if not distance <= TOLERANCE:
         raise BaseMismatchError(
             f"found a base of the right shape whose weights are {distance:.2f} away (relative) from those the "
             f"adapter was trained on; at most {TOLERANCE} is rounding. {REMEDY}"
@@ -93,6 +94,24 @@ def sketch_distance(sketch: Mapping[str, str], weight_at: Callable[[str], torch.
             difference += sum((a - b) ** 2 for a, b in zip(values, here, strict=True))
             norm += sum(a**2 for a in values)
     return math.sqrt(difference / norm) if norm else 0.0
+
+
+def _checked_sketch(sketch: Any) -> Mapping[str, str]:
+    """Raises AdapterError where the stored values are not such."""
+    if not isinstance(sketch, Mapping) or not all(map(_is_sample, sketch.values())):
+        raise AdapterError(
+            f"found the sketch {repr(sketch)[:80]} in base_fingerprint; expected {SKETCHED_VALUES} finite numbers a "
+            "weight. Fetch the adapter again, or set base_fingerprint=None in its configuration to try it anyway"
+        )
+    return sketch
+
+
+def _is_sample(text: Any) -> bool:
+    try:
+        values = [float(number) for number in text.split()]
+    except (AttributeError, ValueError):
+        return False
+    return len(values) == SKETCHED_VALUES and all(map(math.isfinite, values))
 
 
 def _dims(dims: tuple[int, ...]) -> str:

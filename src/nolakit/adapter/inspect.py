@@ -99,7 +99,7 @@ def _rows(file: Adapter) -> list[ModuleRow]:
             trained=sum(info.numbers for info in module.coefficients.values()),
             lora_numbers=sum(prod(dims) for dims in module.dims.values()),
         )
-        for module in file.modules()
+        for module in file.checked_modules()
     ]
 
 

@@ -58,6 +58,8 @@ def unpack(packed: str | Path | Adapter, folder: str | Path, *, overwrite: bool 
         AdapterError: a file that cannot be read. OutputExistsError: `folder` is there and `overwrite` is not set.
     """
     source = packed if isinstance(packed, Adapter) else open_adapter(packed)
+    if source.computed:
+        source.checked_modules()
     tensors = source.load()
     with new_folder(folder, overwrite=overwrite) as fresh:
         save_file(tensors, fresh / WEIGHTS_NAME, metadata={"format": "pt"})

@@ -10,7 +10,7 @@ import torch
 
 from nolakit.adapter import module_names
 from nolakit.adapter.container import DESCRIPTION, DIGEST, write_container
-from nolakit.adapter.contents import COEFFICIENTS, Adapter, ModuleInfo
+from nolakit.adapter.contents import COEFFICIENTS, TORCH_NAMES, Adapter, ModuleInfo
 from nolakit.adapter.files import open_adapter
 from nolakit.adapter.packed import SCALES
 from nolakit.adapter.packed_numbers import DTYPES, Numbers, encode
@@ -63,6 +63,11 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
                 raise AdapterError(
                     f"found a tensor named {key!r} in {source.name!r}, a name of the packed format"
                 )
+            if source.tensors[key].dtype not in TORCH_NAMES:
+                raise AdapterError(
+                    f"found {key!r} of dtype {source.tensors[key].dtype} in {source.name!r}; the packed format has "
+                    f"{', '.join(TORCH_NAMES)}"
+                )
             tensors[key] = file.get_tensor(key).contiguous()
     description = {
         "version": VERSION,
@@ -78,7 +83,7 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
 
 def _modules(source: Adapter) -> dict[str, ModuleInfo]:
     """The modules by path. Raises AdapterError where two are one, or coefficients are not of one dtype."""
-    modules = list(source.modules())
+    modules = source.checked_modules()
     by_path = {module.path: module for module in modules}
     dtypes = {info.dtype for module in modules for info in module.coefficients.values()}
     if len(by_path) < len(modules) or len(dtypes) > 1 or not dtypes <= {"F32", "F16", "BF16"}:

@@ -6,8 +6,11 @@ model's prefix, which models with a head have and models without do not.
 
 from __future__ import annotations
 
+from nolakit.errors import AdapterError
+
 WRAPPER_PARTS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 FILE_PREFIX = "base_model.model."
+LONGEST_PATH = 1000
 
 
 def unwrapped_path(path: str) -> str:
@@ -27,3 +30,16 @@ def canonical_path(path: str, base_prefix: str) -> str:
     """
     bare = unwrapped_path(path)
     return bare.removeprefix(base_prefix + ".") if base_prefix else bare
+
+
+def check_path(canonical: str, key: str) -> None:
+    """Raises AdapterError for what no module of a model is called: an empty part, as in `../x`, or characters that a
+    terminal does not print.
+
+    Args:
+        key: the name in the file, for messages.
+    """
+    if len(key) > LONGEST_PATH or not key.isprintable() or not all(canonical.split(".")):
+        raise AdapterError(
+            f"found module {key[:80]!r}; expected a path of named modules, such as 'layers.0.q_proj'"
+        )

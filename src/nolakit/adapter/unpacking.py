@@ -35,7 +35,7 @@ def read_packed(data: bytes, name: str = "a packed adapter", *, check_digest: bo
     Raises:
         AdapterError: bytes that are damaged in any way, or of another version.
 
-    Cost: a SHA-256 of the bytes. Needs no torch.
+    Cost: a SHA-256 of the bytes. Needs no torch. The modules' names and shapes are checked when they are asked for.
     """
     return _checked(*read_container(data, name, check_digest=check_digest), name, len(data))
 
@@ -54,7 +54,9 @@ def open_packed(path: Path) -> PackedAdapter:
         data = path.read_bytes()
     except OSError as error:
         raise AdapterError(f"found {str(path)!r}, which cannot be read: {error}") from error
-    return read_packed(data, str(path))
+    adapter = read_packed(data, str(path))
+    adapter.checked_modules()
+    return adapter
 
 
 def _checked(values: Any, stored: dict[str, Stored], digest: str, name: str, size: int) -> PackedAdapter:
@@ -85,6 +87,8 @@ def _checked(values: Any, stored: dict[str, Stored], digest: str, name: str, siz
         )
     _check_sizes(description, stored, name)
     for key, one in stored.items():
+        if key.endswith(f".{COEFFICIENTS}"):
+            raise AdapterError(f"found {key!r} in {name} beside its coefficients; expected all in one tensor")
         if one.dtype not in TORCH_NAMES:
             raise AdapterError(
                 f"found {key!r} of dtype {one.dtype} in {name}; expected {', '.join(TORCH_NAMES)}"

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nolakit.errors import OutputExistsError
@@ -21,7 +21,7 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     target = Path(path)
     check_free(target, overwrite=overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    made = _make_parents(target)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         fresh.chmod(0o755)
@@ -31,6 +31,7 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         fresh.rename(target)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
+        _remove_empty(made)
         raise
 
 
@@ -44,7 +45,7 @@ def new_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     target = Path(path)
     if target.is_dir() or (target.exists() and not overwrite):
         check_free(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    made = _make_parents(target)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
     fresh = Path(name)
     os.close(handle)
@@ -56,6 +57,7 @@ def new_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         fresh.replace(target)
     except BaseException:
         fresh.unlink(missing_ok=True)
+        _remove_empty(made)
         raise
 
 
@@ -66,3 +68,16 @@ def check_free(path: str | Path, *, overwrite: bool = False) -> None:
         raise OutputExistsError(
             f"found {str(target)!r} already there; name another output, or overwrite it (--overwrite)"
         )
+
+
+def _make_parents(target: Path) -> list[Path]:
+    """The folders above an output. Returns those that were not there, the innermost first."""
+    missing = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):  # somebody else has written there meanwhile
+        for folder in folders:
+            folder.rmdir()

@@ -56,6 +56,9 @@ def command(
         )
     import torch
 
+    from nolakit.adapter.files import open_adapter
+
+    _ = open_adapter(adapter).record  # one that cannot be read is told before anything is written
     if dtype is not None:
         options["dtype"] = getattr(torch, dtype)
     with counted("exporting") as progress:

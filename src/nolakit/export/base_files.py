@@ -5,8 +5,7 @@ No model is instantiated and transformers is not imported: a tensor is read by i
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from safetensors import safe_open
 
-from nolakit.adapter.contents import TensorInfo
-from nolakit.adapter.files import read_header
+from nolakit.adapter.contents import Adapter, TensorInfo
+from nolakit.adapter.headers import open_safetensors, read_header
+from nolakit.adapter.json_text import read_object
 from nolakit.errors import AdapterError, ModelError, StreamingError, UnsupportedError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -43,7 +42,7 @@ class BaseFiles:
 
     def get_tensor(self, name: str) -> torch.Tensor:
         """A tensor of the base. Its file is opened for it alone, so that no other is held in memory."""
-        with safe_open(self.shards[name], framework="pt") as file:
+        with open_safetensors(self.shards[name]) as file:
             return file.get_tensor(name)
 
     def companions(self) -> list[Path]:
@@ -66,18 +65,24 @@ def open_base(name: str | Path, revision: str | None = None) -> BaseFiles:
     """
     folder = _folder(str(name), revision)
     config = read_json(folder / CONFIG)
-    if config.get("quantization_config"):
-        method = config["quantization_config"].get("quant_method", "an unnamed method")
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else "an unnamed method"
         raise UnsupportedError(
             f"found a base quantised by {method} in {str(folder)!r}; an update would be rounded away in it. Give the "
             "base as it was before quantisation (--base)"
         )
     tensors, shards = {}, {}
-    for shard in _shards(folder):
+    for shard, expected in _shards(folder).items():
         try:
             header = read_header(shard)
         except AdapterError as error:
             raise ModelError(str(error)) from error
+        missing, twice = expected - header.keys(), tensors.keys() & header.keys()
+        if missing or twice:
+            raise ModelError(
+                f"found {min(missing or twice)!r} {'missing from' if missing else 'again in'} {str(shard)!r}; expected "
+                "each tensor once, where the index says. Fetch the base again"
+            )
         tensors.update(header)
         shards.update(dict.fromkeys(header, shard))
     return BaseFiles(folder, config, shards, tensors)
@@ -104,12 +109,22 @@ def base_config(name: str | Path, revision: str | None = None) -> dict[str, Any]
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ModelError where the file is missing or is none."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return read_object(path)
+    except AdapterError as error:
         raise ModelError(f"found no readable {path.name} in {str(path.parent)!r}: {error}") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"found {str(path)!r}, which is not a JSON object; expected a model's configuration")
-    return values
+
+
+def base_of(adapter: Adapter, base: str | Path | None) -> tuple[str | Path, str | None]:
+    """The base of an adapter and its revision: as asked for, else as the adapter names it. Raises AdapterError."""
+    if base:
+        return base, None
+    name, revision = (adapter.config.get(key) for key in ("base_model_name_or_path", "revision"))
+    if not name or not isinstance(name, str) or not isinstance(revision, str | None):
+        raise AdapterError(
+            f"found the base model {repr(name)[:80]} of revision {repr(revision)[:80]} in {adapter.name!r}; name "
+            "one (--base)"
+        )
+    return name, revision
 
 
 def _folder(name: str, revision: str | None) -> Path:
@@ -147,17 +162,18 @@ def _from_hub(name: str, load: Callable[[bool], str]) -> str:
             ) from error
 
 
-def _shards(folder: Path) -> Iterable[Path]:
+def _shards(folder: Path) -> dict[Path, set[str]]:
+    """The files of weights, and the tensors that an index expects in each."""
     if (folder / INDEX).is_file():
         index = read_json(folder / INDEX).get("weight_map")
         if not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
             raise ModelError(f"found {str(folder / INDEX)!r} without a weight_map of file names")
         names = sorted(set(index.values()))
-        if any(Path(name).name != name for name in names):
+        if any(Path(name).name != name or name == ".." for name in names):
             raise ModelError(f"found a shard outside its folder in {str(folder / INDEX)!r}")
-        return [folder / name for name in names]
+        return {folder / name: {tensor for tensor, file in index.items() if file == name} for name in names}
     if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
+        return {folder / WEIGHTS: set()}
     raise StreamingError(
         f"found no {WEIGHTS} or {INDEX} in {str(folder)!r}; expected a base whose weights are safetensors. Save it "
         "again with transformers' save_pretrained"

@@ -15,7 +15,7 @@ from nolakit.adapter.files import open_adapter
 from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.adapter.writing import new_file
 from nolakit.errors import AdapterError, ConfigError, UnsupportedError
-from nolakit.export.base_files import base_config
+from nolakit.export.base_files import base_config, base_of
 from nolakit.export.gguf_base import architecture_of, heads_of, tensor_names
 from nolakit.export.scaling import scaling_of
 
@@ -64,13 +64,12 @@ def export_gguf(
     gguf = _package()
     with new_file(path, overwrite=overwrite) as fresh:
         file = open_adapter(adapter)
-        name = base or file.config.get("base_model_name_or_path")
-        if not name:
-            raise AdapterError(f"found no base model named in {str(adapter)!r}; name it (--base)")
-        config = base_config(name, None if base else file.config.get("revision"))
+        if not file.computed:
+            raise UnsupportedError(f"found a {file.method!r} adapter; expected one of nolakit's")
+        config = base_config(*base_of(file, base))
         architecture = architecture_of(config)
         _refuse(file, config)
-        alpha = float(file.config["lora_alpha"]) or 1.0  # llama.cpp reads 0 as no scaling at all
+        alpha = float(file.config.get("lora_alpha") or 1.0)  # llama.cpp reads 0 as no scaling at all
         writer = gguf.GGUFWriter(fresh, architecture.name)
         writer.add_type(gguf.GGUFType.ADAPTER)
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")

@@ -9,6 +9,8 @@ from typing import Any
 from nolakit.adapter.contents import ModuleInfo
 from nolakit.errors import BaseMismatchError, ModelError, UnsupportedError
 
+MOST_LAYERS = 10_000  # names are made for each
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -30,7 +32,7 @@ ARCHITECTURES = {
 def architecture_of(config: dict[str, Any]) -> Architecture:
     """llama.cpp's architecture of a base. Raises UnsupportedError where there is none that is tested."""
     kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise UnsupportedError(
             f"found a base of type {kind!r}; expected one of {', '.join(ARCHITECTURES)}, whose GGUF adapters are "
             "tested. For another, `--to lora` and llama.cpp's convert_lora_to_gguf.py"
@@ -43,8 +45,11 @@ def tensor_names(
 ) -> Callable[[ModuleInfo], str]:
     """The GGUF tensor of a module."""
     layers = config.get("num_hidden_layers")
-    if not isinstance(layers, int):
-        raise ModelError(f"found num_hidden_layers {layers!r} in the base's configuration; expected a number")
+    if type(layers) is not int or not 0 < layers <= MOST_LAYERS:
+        raise ModelError(
+            f"found num_hidden_layers {repr(layers)[:80]} in the base's configuration; expected a number up to "
+            f"{MOST_LAYERS:,}"
+        )
     kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture.name)
     table = gguf.get_tensor_name_map(kind, layers)
 

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from nolakit.adapter.expand import expand
 from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, open_adapter
 from nolakit.adapter.writing import new_folder
+from nolakit.export.scaling import scaling_of
 
 # What a LoRA configuration takes over as it stands.
 SHARED_OPTIONS = (
@@ -51,6 +52,8 @@ def export_lora(
     """
     file = open_adapter(adapter)
     tensors = expand(file, dtype=dtype)
+    for module in file.modules():
+        scaling_of(file.config, module)  # what another program could not compute is not written
     with file.open_tensors() as source:
         tensors.update({key: source.get_tensor(key) for key in file.other_tensors()})
     return write_lora(file.config, tensors, folder, overwrite=overwrite)

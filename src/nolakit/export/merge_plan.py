@@ -8,7 +8,7 @@ from math import prod
 
 from nolakit.adapter.contents import Adapter, ModuleInfo, TensorInfo
 from nolakit.adapter.paths import canonical_path
-from nolakit.errors import BaseMismatchError, StreamingError
+from nolakit.errors import BaseMismatchError, StreamingError, UnsupportedError
 from nolakit.export.base_files import BaseFiles
 from nolakit.export.scaling import scaling_of
 
@@ -113,6 +113,7 @@ def plan_updates(plan: Plan) -> None:
 
     Raises:
         BaseMismatchError: a weight that is not of the update's shape.
+        UnsupportedError: a weight that is not a floating-point number.
         StreamingError: a module that the base's files do not hold under the name that it has in the model, a
             grouped convolution, or a square weight that may be stored either way.
     """
@@ -123,7 +124,9 @@ def plan_updates(plan: Plan) -> None:
         inputs, outputs = module.dims["lora_A"][1:], module.dims["lora_B"][0]
         plain = weight.info.shape == (outputs, *inputs)
         transposed = len(inputs) == 1 and weight.info.shape == (*inputs, outputs)
-        if len(inputs) == 3 and not plain and weight.info.shape[:1] == (outputs,):
+        rank = module.dims["lora_A"][0]
+        grouped = rank != module.dims["lora_B"][1] or (not plain and weight.info.shape[:1] == (outputs,))
+        if len(inputs) > 1 and grouped:
             raise StreamingError(
                 f"found a grouped convolution at {module.path!r}, which LoRA cannot be merged into"
             )
@@ -131,6 +134,11 @@ def plan_updates(plan: Plan) -> None:
             raise BaseMismatchError(
                 f"found a weight of shape {weight.info.shape} at {module.path!r}, where the adapter updates one of "
                 f"{(outputs, *inputs)}; expected the base that it was trained on (--base)"
+            )
+        if weight.info.dtype not in FLOATS:
+            raise UnsupportedError(
+                f"found the weight of {module.path!r} in {weight.info.dtype}; an update needs one of "
+                f"{', '.join(FLOATS)}. Give the base as it was before quantisation (--base)"
             )
         if plain and transposed:
             square.append(module.path)

@@ -36,7 +36,7 @@ def plan_stored(plan: Plan) -> None:
                     "the adapter was trained on (--base)"
                 )
             plan.weights[plan.written(name)] = Weight(TensorInfo(there.dtype, info.shape), name, key)
-        if module in CLASSIFIERS and bare.endswith(".weight"):
+        if module in CLASSIFIERS and info.shape and bare.endswith(".weight"):
             plan.new_labels = info.shape[0]
         if plan.tied and not plan.adapter.config.get("ensure_weight_tying") and ".base_layer." not in key:
             _settle_tie(plan, bare, module)
@@ -64,14 +64,15 @@ def _plan_rows(plan: Plan, module: str, key: str, info: TensorInfo) -> None:
             f"found trained token rows {key!r}, where the base has no {module!r}; expected the base that the adapter "
             "was trained on (--base)"
         )
-    rows, width = plan.base.tensors[name].shape
+    rows, width = (*plan.base.tensors[name].shape, 0, 0)[:2]
     if (
         not isinstance(indices, list)
+        or len(plan.base.tensors[name].shape) != 2
         or info.shape != (len(indices), width)
-        or not all(isinstance(row, int) and 0 <= row < rows for row in indices)
+        or not all(type(row) is int and 0 <= row < rows for row in indices)
     ):
         raise AdapterError(
-            f"found trained token rows {key!r} of shape {info.shape} for trainable_token_indices {indices!r} of an "
-            f"embedding of {rows} x {width}; expected one row an index. Save the adapter again"
+            f"found trained token rows {key!r} of shape {info.shape} for trainable_token_indices {repr(indices)[:200]} "
+            f"of an embedding of {rows} x {width}; expected one row an index. Save the adapter again"
         )
     plan.weights[plan.written(name)].tokens = key, indices

@@ -17,8 +17,8 @@ from nolakit.adapter.expand import expand
 from nolakit.adapter.files import open_adapter
 from nolakit.adapter.fingerprint import check_fingerprint
 from nolakit.adapter.writing import check_free, new_folder
-from nolakit.errors import AdapterError, ConfigError, UnsupportedError
-from nolakit.export.base_files import CONFIG, INDEX, BaseFiles, open_base
+from nolakit.errors import ConfigError, UnsupportedError
+from nolakit.export.base_files import CONFIG, INDEX, BaseFiles, base_of, open_base
 from nolakit.export.merge_plan import Plan, new_plan, plan_updates
 from nolakit.export.merge_stored import plan_stored
 from nolakit.export.merge_weights import DTYPES, merged_weight
@@ -68,10 +68,7 @@ def export_merged(
     """
     check_free(folder, overwrite=overwrite)
     file = open_adapter(adapter)
-    name = base or file.config.get("base_model_name_or_path")
-    if not name:
-        raise AdapterError(f"found no base model named in {str(adapter)!r}; name it (--base)")
-    files = open_base(name, None if base else file.config.get("revision"))
+    files = open_base(*base_of(file, base))
     with new_folder(folder, overwrite=overwrite) as fresh:
         write_merged(file, files, fresh, dtype=dtype, max_shard_size=max_shard_size, progress=progress)
     return Path(folder)
@@ -149,7 +146,10 @@ def _config(plan: Plan, dtype: torch.dtype | None) -> dict[str, Any]:
         config["torch_dtype" if "torch_dtype" in config else "dtype"] = str(dtype).removeprefix("torch.")
     if plan.untied:
         config["tie_word_embeddings"] = False
-    if plan.new_labels is not None and plan.new_labels != len(config.get("id2label", "ab")):
+    known = config.get("id2label", "ab")
+    if plan.new_labels is not None and plan.new_labels != (
+        len(known) if isinstance(known, dict | str) else 0
+    ):
         labels = {str(number): f"LABEL_{number}" for number in range(plan.new_labels)}
         config |= {"id2label": labels, "label2id": {label: int(number) for number, label in labels.items()}}
     return config

@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from nolakit.adapter.contents import COEFFICIENTS
-from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, read_config, read_header
+from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, read_config
+from nolakit.adapter.headers import open_safetensors, read_header
 from nolakit.adapter.writing import check_free
 from nolakit.errors import AdapterError, AdapterNotFoundError, DeviceError, UnsupportedError
 from nolakit.export.lora import write_lora
@@ -83,18 +83,25 @@ def import_official(
             "seed, the weight and the coefficients of each factor, as the official code saves them"
         )
     device = _device(source / WEIGHTS_NAME, made_on)
-    tensors = load_file(source / WEIGHTS_NAME)
+    with open_safetensors(source / WEIGHTS_NAME) as file:
+        tensors = {key: file.get_tensor(key) for key in header}
     for done, name in enumerate(factors, 1):
         start = tensors.pop(f"{name}.weight")
         seed, coefficients = tensors.pop(f"{name}.seed"), tensors.pop(f"{name}.{COEFFICIENTS}")
-        if name.rpartition(".")[2] not in ROLES or start.ndim != 2 or coefficients.ndim != 1:
+        if (
+            name.rpartition(".")[2] not in ROLES
+            or start.ndim != 2
+            or coefficients.ndim != 1
+            or not len(coefficients)
+        ):
             raise AdapterError(
                 f"found {name!r} of shape {tuple(start.shape)}; expected a lora_A or lora_B matrix"
             )
-        if seed.numel() != 1 or seed.is_floating_point() or not coefficients.isfinite().all():
+        if seed.numel() != 1 or seed.is_floating_point() or not (_finite(coefficients) and _finite(start)):
             raise AdapterError(
-                f"found {name!r} with a seed that is no integer, or coefficients that are not finite"
+                f"found {name!r} with a seed that is no integer, or numbers that are not finite floats"
             )
+        _check_memory(coefficients.numel() * start.numel() * coefficients.element_size(), name)
         combined = _combine(coefficients.to(device), tuple(start.shape), int(seed.item()))
         tensors[f"{name}.weight"] = (start.float() + combined.cpu()).to(dtype)
         if progress:
@@ -115,6 +122,19 @@ def _combine(coefficients: torch.Tensor, shape: tuple[int, ...], seed: int) -> t
     return total.reshape(shape)
 
 
+def _finite(numbers: torch.Tensor) -> bool:
+    return numbers.dtype in (torch.float32, torch.float16, torch.bfloat16) and bool(numbers.isfinite().all())
+
+
+def _check_memory(size: int, name: str) -> None:
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise AdapterError(
+            f"found {name!r}, whose basis takes {size:,} bytes at once, as the official code made it; this machine has "
+            f"{free:,} free"
+        )
+
+
 def _refuse_pickles(source: Path) -> None:
     """Raises UnsupportedError for a pickle, AdapterNotFoundError where a file is missing."""
     pickles = [source] if source.is_file() else sorted(source.glob("adapter_model.[bp]*"))
@@ -132,7 +152,7 @@ def _refuse_pickles(source: Path) -> None:
 
 def _device(path: Path, made_on: str | None) -> torch.device:
     """The device that made the basis, if this machine has it."""
-    with safe_open(path, framework="pt") as file:
+    with open_safetensors(path) as file:
         recorded = (file.metadata() or {}).get("device")
     shorter, device = sorted([recorded or "", made_on or ""], key=len)
     if not f"{device} ".startswith(f"{shorter} ".lstrip()):

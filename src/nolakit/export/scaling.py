@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
+
+import regex
 
 from nolakit.adapter.contents import ModuleInfo
 from nolakit.errors import AdapterError
+
+SECONDS = 0.5  # an expression can be made to take years
+LARGEST = 3.4e38
 
 
 def scaling_of(config: dict[str, Any], module: ModuleInfo) -> float:
@@ -19,16 +23,19 @@ def scaling_of(config: dict[str, Any], module: ModuleInfo) -> float:
         AdapterError: a configuration without a usable lora_alpha, or a pattern that is no regular expression.
     """
     rank = module.dims["lora_A"][0]
-    alpha = config.get("lora_alpha")
+    alpha: Any = config.get("lora_alpha")
     try:
         for pattern, value in (config.get("alpha_pattern") or {}).items():
-            if re.match(rf"(.*\.)?({pattern})$", module.path):
+            if regex.match(rf"(.*\.)?({pattern})$", module.path, timeout=SECONDS):
                 alpha = value
                 break
-    except (re.error, AttributeError) as error:
+    except (regex.error, AttributeError, TimeoutError) as error:
         raise AdapterError(
-            f"found alpha_pattern {config['alpha_pattern']!r}; expected names or regular expressions with a number each"
+            f"found alpha_pattern {repr(config['alpha_pattern'])[:200]}; expected names or regular expressions with a "
+            f"number each, of which none takes {SECONDS} seconds"
         ) from error
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise AdapterError(f"found lora_alpha {alpha!r} for module {module.path!r}; expected a finite number")
+    if type(alpha) not in (int, float) or not abs(alpha) <= LARGEST:
+        raise AdapterError(
+            f"found lora_alpha {repr(alpha)[:80]} for module {module.path!r}; expected a number that float32 can hold"
+        )
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nolakit.adapter.files import CONFIG_NAME, RECORD_NAME, open_adapter, read_object
+from nolakit.adapter.files import CONFIG_NAME, RECORD_NAME, open_adapter
+from nolakit.adapter.json_text import read_object
 from nolakit.errors import AdapterError, AdapterNotFoundError
 
 FORMAT = 1
@@ -64,7 +65,9 @@ def read_record(path: Path) -> Record:
             raise AdapterError(
                 f"found a record in {str(path)!r} of format {values['format']}; expected {FORMAT}: update nolakit"
             )
-        return Record(**values)
+        record = Record(**values)
+        _ = record.settings["task"]
+        return record
     except (KeyError, TypeError) as error:
         raise AdapterError(
             f"found {RECORD_NAME} in {str(path)!r}, which is not a whole record of a training: {error}"
@@ -89,7 +92,7 @@ def _foreign_record(folder: Path) -> Record:
             "nolakit trained or merged"
         )
     adapter = open_adapter(folder)
-    task = TASK_OF_TYPE.get(adapter.config.get("task_type") or "")
+    task = TASK_OF_TYPE.get(str(adapter.config.get("task_type")))
     if task is None:
         raise AdapterError(
             f"found no {RECORD_NAME} in {str(folder)!r}, and the configuration's task_type is "
@@ -106,7 +109,9 @@ def _foreign_record(folder: Path) -> Record:
 
 def _head_labels(tensors: dict[str, Any]) -> list[str]:
     heads = [
-        info.shape[0] for key, info in tensors.items() if key.endswith(("classifier.weight", "score.weight"))
+        info.shape[0]
+        for key, info in tensors.items()
+        if key.endswith(("classifier.weight", "score.weight")) and info.shape
     ]
     if not heads:
         raise AdapterError(

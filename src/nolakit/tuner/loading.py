@@ -12,6 +12,7 @@ from peft import PeftModel
 from nolakit import methods
 from nolakit.adapter.container import DESCRIPTION, Stored
 from nolakit.adapter.contents import TORCH_NAMES
+from nolakit.adapter.files import CONFIG_NAME, is_file, open_adapter
 from nolakit.adapter.packed_files import unpack
 from nolakit.adapter.unpacking import open_packed, read_packed_tensors
 from nolakit.errors import AdapterError
@@ -31,12 +32,15 @@ def load(base: Any, adapter: str | Path, adapter_name: str = "default", **option
         The PeftModel.
 
     Raises:
-        AdapterError: a packed file that cannot be read.
+        AdapterError: a folder or a packed file of this machine that cannot be read.
         BaseMismatchError: the adapter was made for another base.
     """
-    if not Path(adapter).is_file():
+    here = Path(adapter) / (options.get("subfolder") or "")
+    if not is_file(here):
+        if is_file(here / CONFIG_NAME):
+            open_adapter(here)  # what is wrong with it is told by name
         return _attach(base, str(adapter), adapter_name, options)
-    packed = open_packed(Path(adapter))
+    packed = open_packed(here)
     with tempfile.TemporaryDirectory(prefix="nolakit-") as place:
         return _attach(base, str(unpack(packed, Path(place) / "adapter")), adapter_name, options)
 
@@ -51,7 +55,11 @@ def unpacked_state(state: dict[str, torch.Tensor], config: ComputedLoraConfig) -
         return state
     names = {torch_name: dtype for dtype, torch_name in TORCH_NAMES.items()}
     stored = {
-        key: Stored(names[str(value.dtype).removeprefix("torch.")], tuple(value.shape), _bytes(value))
+        key: Stored(
+            names.get(str(value.dtype).removeprefix("torch."), str(value.dtype)),
+            tuple(value.shape),
+            _bytes(value),
+        )
         for key, value in state.items()
     }
     packed = read_packed_tensors(stored, "the packed adapter")
