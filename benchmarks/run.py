@@ -25,10 +25,10 @@ from machine import Peaks, accelerator, measured_peaks, processor
 from nolakit.tasks.quiet import quiet
 from peak_memory import measurements
 from report import write_report
-from work import OURS, Work
+from work import OURS, Cost, Work
 
 ROWS = Path(__file__).with_name("results.jsonl")
-FILES = ("operations", "cold_expansion", "training_step", "peak_memory", "scaling", "gpu")
+FILES = ("operations", "first_start", "cold_expansion", "training_step", "peak_memory", "scaling", "gpu")
 PACKAGES = ("nolakit", "torch", "numba", "peft", "transformers")
 console = Console(stderr=True)
 
@@ -44,7 +44,7 @@ def measure(work: Work, peaks: Peaks | None) -> dict:
         "ratios": {name: round(ours.ratio_to(timing), 4) for name, timing in timings.items() if name != OURS},
         "targets": work.targets,
         "target_seconds": work.target_seconds,
-        "floor": None if peaks is None else float(f"{peaks.floor(work.cost):.3g}"),
+        "floor": None if peaks is None or work.cost == Cost() else float(f"{peaks.floor(work.cost):.3g}"),
         "trained": work.trained,
         "curve": work.curve,
     }
