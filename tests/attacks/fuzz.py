@@ -29,7 +29,9 @@ SECONDS, MEMORY, LONGEST = 1.0, 1 << 30, 1 << 16
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="for each target")
-    parser.add_argument("--runs", type=int, default=1 << 62, help="inputs for each target, if the time allows")
+    parser.add_argument(
+        "--runs", type=int, default=1 << 62, help="inputs for each target, if the time allows"
+    )
     parser.add_argument("--target", action="append", choices=NAMES, help="default: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, default=Path("out/fuzz"), help="where inputs of findings go")
@@ -40,7 +42,14 @@ def main() -> int:
     failed = 0
     for name in options.target or NAMES:
         shared = [sys.executable, __file__, "--child", "--target", name, "--keep", str(options.keep)]
-        numbers = ["--seconds", str(options.seconds), "--runs", str(options.runs), "--seed", str(options.seed)]
+        numbers = [
+            "--seconds",
+            str(options.seconds),
+            "--runs",
+            str(options.runs),
+            "--seed",
+            str(options.seed),
+        ]
         done = subprocess.run([*shared, *numbers], capture_output=True, text=True)
         print(done.stdout, end="", flush=True)
         if f"{name}: " not in done.stdout:
@@ -105,14 +114,18 @@ def fuzz(name: str, options: argparse.Namespace) -> None:
         return target.mutate(bytes(data), random, plain)[:most]
 
     flags = [f"-seed={options.seed}", f"-max_len={LONGEST}", "-timeout=20", "-rss_limit_mb=0"]
-    atheris.Setup([sys.argv[0], *flags, f"-artifact_prefix={place()}/", str(corpus)], one, custom_mutator=mutator)
+    atheris.Setup(
+        [sys.argv[0], *flags, f"-artifact_prefix={place()}/", str(corpus)], one, custom_mutator=mutator
+    )
     atheris.Fuzz()
 
 
 def _where(error: Exception) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "nolakit" in frame.filename]
     last = frames[-1] if frames else traceback.extract_tb(error.__traceback__)[-1]
-    return re.sub(r"\s+", " ", f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {error}"[:120])
+    return re.sub(
+        r"\s+", " ", f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {error}"[:120]
+    )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def _other(key: Any, value: Any, random: Random, name: str | None) -> Any:
 
 def json_text(data: bytes, random: Random, plain: Plain) -> bytes:
     try:
-        return plain(data) if random.random() < 0.2 else json.dumps(changed(json.loads(data), random)).encode()
+        return (
+            plain(data) if random.random() < 0.2 else json.dumps(changed(json.loads(data), random)).encode()
+        )
     except (ValueError, RecursionError):
         return plain(data)
 
@@ -64,12 +66,12 @@ def header(data: bytes, random: Random, plain: Plain) -> bytes:
         return plain(data)
 
 
-
-
 def signed(data: bytes, random: Random, plain: Plain) -> bytes:
     """Of a packed file, one tensor, with the digest right; or the header."""
     try:
-        content = {name: Stored(one["dtype"], tuple(one["shape"]), one["data"]) for name, one in deserialize(data)}
+        content = {
+            name: Stored(one["dtype"], tuple(one["shape"]), one["data"]) for name, one in deserialize(data)
+        }
     except (SafetensorError, OverflowError):
         return plain(data)
     if random.random() < 0.5 or not content:

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from safetensors import deserialize
+from safetensors import SafetensorError, deserialize
 
 import nolakit
 from attacks import mutations
@@ -24,7 +24,15 @@ from nolakit.adapter import module_names
 from nolakit.adapter.container import DESCRIPTION, Stored
 from nolakit.adapter.contents import Adapter
 from nolakit.adapter.json_text import parse_json
-from nolakit.store.bundles import MANIFEST, MANIFEST_DIGEST, Bundled, is_bundle, read_bundle, read_manifest, write_bundle
+from nolakit.store.bundles import (
+    MANIFEST,
+    MANIFEST_DIGEST,
+    Bundled,
+    is_bundle,
+    read_bundle,
+    read_manifest,
+    write_bundle,
+)
 from nolakit.store.names import check_tag, parse_ref
 
 LARGEST_EXPANSION = 1 << 16  # entries; beyond it an expansion takes its time rightly
@@ -120,12 +128,18 @@ def read_reference(data: bytes) -> None:
 
 def folder_seeds() -> list[bytes]:
     config = (folder() / "adapter_config.json").read_bytes()
-    return [_pair(config, (folder() / "adapter_model.safetensors").read_bytes()), _pair(config, packed_seeds()[0])]
+    return [
+        _pair(config, (folder() / "adapter_model.safetensors").read_bytes()),
+        _pair(config, packed_seeds()[0]),
+    ]
 
 
 def bundle_seeds() -> list[bytes]:
     by_digest = {nolakit.read_packed(data).digest: data for data in packed_seeds()[:2]}
-    listed = [Bundled(f"team/{size}", key, len(data), ("best",)) for size, (key, data) in enumerate(by_digest.items())]
+    listed = [
+        Bundled(f"team/{size}", key, len(data), ("best",))
+        for size, (key, data) in enumerate(by_digest.items())
+    ]
     write_bundle(place() / "bundle", listed, by_digest.__getitem__)
     return [(place() / "bundle").read_bytes()]
 
@@ -145,9 +159,11 @@ def _mutate_folder(data: bytes, random: Random, plain: Plain) -> bytes:
 def _mutate_bundle(data: bytes, random: Random, plain: Plain) -> bytes:
     """Its list with the list's digest right, or its header."""
     try:
-        content = {name: Stored(one["dtype"], tuple(one["shape"]), one["data"]) for name, one in deserialize(data)}
+        content = {
+            name: Stored(one["dtype"], tuple(one["shape"]), one["data"]) for name, one in deserialize(data)
+        }
         listed = bytes(content[MANIFEST].data)
-    except Exception:
+    except (SafetensorError, OverflowError, KeyError):
         return plain(data)
     if random.random() < 0.4:
         return mutations.header(data, random, plain)
@@ -162,12 +178,15 @@ def _plainly(data: bytes, random: Random, plain: Plain) -> bytes:
 
 
 def _names() -> list[bytes]:
-    return [json.dumps(one).encode() for one in (["lm_head"], [["layers.", [0, 79], ".q"]], [["a", [0, 1], "b", [0, 7]]])]
+    patterns = ["lm_head"], [["layers.", [0, 79], ".q"]], [["a", [0, 1], "b", [0, 7]]]
+    return [json.dumps(one).encode() for one in patterns]
 
 
 TARGETS = {
     "packed": Target(read_packed, packed_seeds, mutations.signed),
-    "description": Target(read_description, lambda: [bytes(_content()[DESCRIPTION].data)], mutations.json_text),
+    "description": Target(
+        read_description, lambda: [bytes(_content()[DESCRIPTION].data)], mutations.json_text
+    ),
     "names": Target(read_names, _names, mutations.json_text),
     "folder": Target(read_folder, folder_seeds, _mutate_folder),
     "bundle": Target(read_bundle_bytes, bundle_seeds, _mutate_bundle),
