@@ -66,12 +66,16 @@ def header(data: bytes, random: Random, plain: Plain) -> bytes:
         return plain(data)
 
 
+def content_of(data: bytes) -> dict[str, Stored]:
+    """The tensors of a safetensors file."""
+    found = deserialize(data)
+    return {name: Stored(one["dtype"], tuple(one["shape"]), bytes(one["data"])) for name, one in found}
+
+
 def signed(data: bytes, random: Random, plain: Plain) -> bytes:
     """Of a packed file, one tensor, with the digest right; or the header."""
     try:
-        content = {
-            name: Stored(one["dtype"], tuple(one["shape"]), one["data"]) for name, one in deserialize(data)
-        }
+        content = content_of(data)
     except (SafetensorError, OverflowError):
         return plain(data)
     if random.random() < 0.5 or not content:

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from safetensors import SafetensorError, deserialize
+from safetensors import SafetensorError
 
 import nolakit
 from attacks import mutations
@@ -70,8 +70,7 @@ def packed_seeds() -> list[bytes]:
 
 @cache
 def _content() -> dict[str, Stored]:
-    found = deserialize(packed_seeds()[0])
-    return {name: Stored(one["dtype"], tuple(one["shape"]), bytes(one["data"])) for name, one in found}
+    return mutations.content_of(packed_seeds()[0])
 
 
 def described(adapter: Adapter) -> None:
@@ -159,9 +158,7 @@ def _mutate_folder(data: bytes, random: Random, plain: Plain) -> bytes:
 def _mutate_bundle(data: bytes, random: Random, plain: Plain) -> bytes:
     """Its list with the list's digest right, or its header."""
     try:
-        content = {
-            name: Stored(one["dtype"], tuple(one["shape"]), one["data"]) for name, one in deserialize(data)
-        }
+        content = mutations.content_of(data)
         listed = bytes(content[MANIFEST].data)
     except (SafetensorError, OverflowError, KeyError):
         return plain(data)
