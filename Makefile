@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench fuzz clean
 
 setup: $(VENV)/.installed
 
@@ -28,6 +28,11 @@ test: check
 # Measures nolakit beside its peers into docs/performance.md; twenty-five minutes on an idle machine.
 bench: setup
 	$(RUN) benchmarks/run.py
+
+# Fuzzes every reader, SECONDS for each of the six: docs/attacks.md.
+SECONDS ?= 60
+fuzz: setup
+	OMP_NUM_THREADS=1 $(RUN) tests/attacks/fuzz.py --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) out

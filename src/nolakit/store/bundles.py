@@ -112,14 +112,15 @@ def _opened(path: Path) -> Any:
 
 def _bytes(file: Any, key: str, path: Path) -> bytes:
     try:
-        array = file.get_tensor(key)
+        part = file.get_slice(key)  # numpy has not every dtype that a file may name
+        dtype, shape = part.get_dtype(), part.get_shape()
+        if dtype != "U8" or len(shape) != 1:
+            raise AdapterError(
+                f"found {key[:80]!r} of {str(path)!r} with {dtype} of shape {shape}; expected bytes"
+            )
+        return file.get_tensor(key).tobytes()
     except SafetensorError as error:
-        raise AdapterError(f"found {str(path)!r} damaged at {key!r}: {error}") from error
-    if array.dtype != "uint8" or array.ndim != 1:
-        raise AdapterError(
-            f"found {key!r} of {str(path)!r} with {array.dtype} of shape {array.shape}; expected bytes"
-        )
-    return array.tobytes()
+        raise AdapterError(f"found {str(path)!r} damaged at {key[:80]!r}: {error}") from error
 
 
 def _list(value: Any, path: Path) -> list[Any]:
