@@ -152,7 +152,9 @@ def test_a_whole_store_passes(path: Path) -> None:
 
 def test_stores_that_are_cut(path: Path, whole: bytes) -> None:
     pages = range(0, len(whole), PAGE_BYTES)
-    for length in sorted({*range(0, 120, 9), *pages, *(page + 1 for page in pages), *(page + 777 for page in pages)}):
+    for length in sorted(
+        {*range(0, 120, 9), *pages, *(page + 1 for page in pages), *(page + 777 for page in pages)}
+    ):
         path.write_bytes(whole[:length])
         assert noticed(path), length
 

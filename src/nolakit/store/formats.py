@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nolakit.adapter.json_text import parse_json
 from nolakit.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -34,8 +36,16 @@ class Kind:
     @property
     def base(self) -> str | None:
         """The structure of the base's fingerprint."""
-        found = json.loads(self.base_fingerprint)
+        found = self.fingerprint
         return found.get("structure") if isinstance(found, Mapping) else None
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any] | None:
+        """The fingerprint. Raises ValueError for a kind that no adapter has, which only damage makes."""
+        found = parse_json(self.base_fingerprint)
+        if not isinstance(found, dict | None) or not (self.method + self.base_model).isprintable():
+            raise ValueError("a kind that no adapter has")
+        return found
 
 
 def opened(data: bytes, where: str) -> PackedAdapter:
