@@ -27,8 +27,8 @@ SELECT b.id, b.digest, {} FROM versions v JOIN blobs b ON b.id = v.blob WHERE v.
 """
 BY_VERSION = BY_NAME.replace("ORDER", "AND v.number = ? ORDER")
 BY_TAG = """
-SELECT b.id, b.digest, {} FROM tags t JOIN versions v ON v.id = t.version AND v.name = t.name JOIN blobs b ON b.id = v.blob
-WHERE t.name = ? AND t.tag = ?
+SELECT b.id, b.digest, {} FROM tags t JOIN versions v ON v.id = t.version JOIN blobs b ON b.id = v.blob
+WHERE t.name = ? AND t.tag = ? AND v.name = t.name
 """
 
 
