@@ -195,3 +195,114 @@ def test_torn_pages(path: Path, whole: bytes, rest: str, place: Path) -> None:
                             store.export([ref], out)
                             out.unlink()
                 assert listing(place) == []
+
+
+BEHIND: dict[str, tuple[str, ...]] = {
+    "another content": ("UPDATE blobs SET data = (SELECT data FROM blobs WHERE id = 2) WHERE id = 1",),
+    "a byte": ("UPDATE blobs SET data = CAST(x'00' || substr(data, 2) AS BLOB) WHERE id = 1",),
+    "zeros": ("UPDATE blobs SET data = zeroblob(64000000) WHERE id = 1",),
+    "empty": ("UPDATE blobs SET data = x'' WHERE id = 1",),
+    "digests swapped": (
+        "UPDATE blobs SET digest = randomblob(32) WHERE id = 1",
+        "UPDATE versions SET blob = 2 WHERE id = 1",
+    ),
+    "a digest": ("UPDATE blobs SET digest = randomblob(32) WHERE id = 1",),
+    "no content": ("PRAGMA foreign_keys = OFF", "DELETE FROM blobs WHERE id = 1"),
+    "a tag of another name": ("UPDATE tags SET version = 3 WHERE name = 'team/n'",),
+    "a tag of nothing": ("UPDATE tags SET version = 99",),
+    "a name that is a path": ("UPDATE versions SET name = '../../x' WHERE id = 4",),
+    "a name that is none": ("UPDATE versions SET name = x'00ff' WHERE id = 4",),
+    "a size that is a text": ("UPDATE versions SET size = 'large'",),
+    "a time beyond all": ("UPDATE versions SET created = 9223372036854775807",),
+    "a kind of nested lists": (f"UPDATE kinds SET base_fingerprint = '{'[' * 50_000}'",),
+    "a kind of no JSON": ("UPDATE kinds SET base_fingerprint = x'ff'",),
+    "a kind missing": ("PRAGMA foreign_keys = OFF", "DELETE FROM kinds"),
+}
+
+
+@pytest.mark.parametrize("attack", BEHIND)
+def test_rows_that_are_changed_behind_the_stores_back(path: Path, attack: str) -> None:
+    triggers = ("blobs_are_immutable", "versions_are_immutable", "kinds_are_immutable")
+    connection = sqlite3.connect(path, isolation_level=None)
+    texts = connection.execute("SELECT sql FROM sqlite_master WHERE name IN (?, ?, ?)", triggers).fetchall()
+    for name in triggers:
+        connection.execute(f"DROP TRIGGER {name}")
+    for statement in (*BEHIND[attack], *(text for (text,) in texts)):
+        connection.execute(statement)
+    connection.close()
+    assert noticed(path, read_only=False)
+    for command in ("ls", "verify"):
+        found = run("store", command, path)
+        assert "Traceback" not in found.stderr and found.code in (0, 3), found
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "a frame changed"])
+def test_logs_that_are_damaged_give_an_earlier_state(
+    path: Path, whole: bytes, damage: str, tmp_path: Path
+) -> None:
+    with Store(path) as store:
+        store.add("team/n", packed(7))
+        log, file = Path(f"{path}-wal").read_bytes(), path.read_bytes()
+    copy = tmp_path / "copy.nola"
+    for at in range(0, len(log), 9973):
+        noise = random.Random(at).randbytes(len(log) - at)
+        other = {"cut": log[:at], "noise": log[:at] + noise}.get(damage, log[:at] + b"\x55" + log[at + 1 :])
+        copy.write_bytes(file)
+        Path(f"{copy}-wal").write_bytes(other)
+        with bounded(), Store(copy) as store:
+            assert store.verify().damaged == ()
+            assert store.read("team/n") in (packed(1), packed(7))
+            assert store.read("team/n@1") == packed(0)
+
+
+def test_a_store_that_another_locks(path: Path, place: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        for read_only in (True, False):
+            refused(
+                lambda out, ro=read_only: Store(path, read_only=ro, timeout=0.2).names(),
+                "another process",
+                place,
+            )
+
+
+NAMES = [
+    "../x",
+    "/etc/x",
+    "a\0b",
+    "a\\b",
+    "C:\\x",
+    "a" * 70_000,
+    "ä",
+    "a\u202eb",
+    "a\nb",
+    "~/x",
+    "%2e%2e/x",
+    "a/../b",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_names_that_are_paths(path: Path, name: str, tmp_path: Path, place: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(packed(3))
+    with Store(path) as store:
+        before = store.entries(every=True)
+        for use in (
+            lambda out: store.add(name, packed(3)),
+            lambda out: store.add("a", packed(3), tags=[name]),
+            lambda out: store.import_from([file], prefix=name + "/"),
+            lambda out: store.get(name),
+            lambda out: store.get(f"other:{name}"),
+            lambda out: store.get(f"other@{name}"),
+            lambda out: store.get(f"sha256:{name}"),
+            lambda out: store.tag("other", name),
+            lambda out: store.tag(name, "a"),
+            lambda out: store.untag(f"other:{name}"),
+            lambda out: store.remove(name),
+            lambda out: store.export([name], out),
+        ):
+            refused(use, "name|tag|version|digits|path", place)
+        assert store.entries(every=True) == before
+    command_refused("store", "get", path, name, "-o", place / "new" / "x", said="name", place=place)
