@@ -152,10 +152,13 @@ def test_nothing_unpickles_runs_text_or_seeds_globally(path):
 
 
 @pytest.mark.parametrize("code", [
-    "import pickle", "import os, dill as d", "from _pickle import loads", "import cPickle", "import joblib.numpy_pickle",
+    "import pickle", "import os, dill as d", "from _pickle import loads", "import cPickle",
+    "import joblib.numpy_pickle",
     "from shelve import open as o", "def f():\n    import marshal", "torch.load(p)", "torch.load(p, weights_only=True)",
-    "from torch import load", "f = torch.load", "np.load(p)", "numpy.load(p)", "numpy.lib.format.read_array(f, allow_pickle=True)",
-    "read_array(f, allow_pickle=x)", "yaml.load(t, yaml.SafeLoader)", "from yaml import unsafe_load", "pd.read_pickle(p)",
+    "from torch import load", "f = torch.load", "np.load(p)", "numpy.load(p)",
+    "numpy.lib.format.read_array(f, allow_pickle=True)",
+    "read_array(f, allow_pickle=x)", "yaml.load(t, yaml.SafeLoader)", "from yaml import unsafe_load",
+    "pd.read_pickle(p)",
     "from pandas import read_pickle", "eval(t)", "exec(t)", "compile(t, 'f', 'exec')", "__import__('pickle')",
     "importlib.import_module('dill')", "torch.manual_seed(0)", "torch.cuda.manual_seed_all(0)", "random.seed(0)",
     "torch.hub.load_state_dict_from_url(u)",
@@ -165,7 +168,8 @@ def test_what_would_unpickle_is_seen(code):
 
 
 @pytest.mark.parametrize("code", [
-    "import re\nre.compile('a')", "torch.compile(f)", "model.eval()", "yaml.safe_load(t)", "json.load(f)", "self.load()",
+    "import re\nre.compile('a')", "torch.compile(f)", "model.eval()", "yaml.safe_load(t)", "json.load(f)",
+    "self.load()",
     "torch.Generator('cpu').manual_seed(0)", "np.lib.format.read_array(f, allow_pickle=False)", "nolakit.load(m, p)",
 ])  # fmt: skip
 def test_what_only_looks_so_is_left_alone(code):

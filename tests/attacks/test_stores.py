@@ -305,4 +305,4 @@ def test_names_that_are_paths(path: Path, name: str, tmp_path: Path, place: Path
         ):
             refused(use, "name|tag|version|digits|path", place)
         assert store.entries(every=True) == before
-    command_refused("store", "get", path, name, "-o", place / "new" / "x", said="name", place=place)
+    command_refused("store", "get", path, name, "-o", place / "new" / "x", said="name|tag", place=place)

@@ -83,7 +83,7 @@ def list_entries(
         rows = connection.execute(_LISTED + "ORDER BY name, number").fetchall()
         if patterns:
             matches = re.compile("|".join(translate(pattern) for pattern in patterns)).match
-            rows = [row for row in rows if matches(row[1])]
+            rows = [row for row in rows if matches(str(row[1]))]
         if not every:
             rows = list({row[1]: row for row in rows}.values())  # the last of each name
         digests = dict(connection.execute("SELECT id, digest FROM blobs"))  # reads the index alone
