@@ -18,6 +18,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from nolakit.adapter.contents import TensorInfo
+from nolakit.adapter.headers import read_header
+from nolakit.adapter.json_text import parse_json
 from nolakit.errors import AdapterError, StoreNameError
 from nolakit.store.names import check_name, check_tag
 
@@ -56,33 +59,32 @@ def write_bundle(path: Path, adapters: Sequence[Bundled], read: Callable[[str], 
 
 def is_bundle(path: Path) -> bool:
     """Whether a file is a bundle, from its header. Raises AdapterError for what is no safetensors file."""
-    with _opened(path) as file:
-        return MANIFEST in file.keys()  # noqa: SIM118 - not a dict
+    return MANIFEST in read_header(path)
 
 
 def read_manifest(path: Path) -> list[Bundled]:
     """What a bundle has. Raises AdapterError where the file is damaged, or of another version."""
+    header = read_header(path)
     with _opened(path) as file:
-        keys = set(file.keys())
-        text = _bytes(file, MANIFEST, path) if MANIFEST in keys else b""
-        if MANIFEST_DIGEST not in keys or hashlib.sha256(text).digest() != _bytes(
+        text = _bytes(file, MANIFEST, path) if MANIFEST in header else b""
+        if MANIFEST_DIGEST not in header or hashlib.sha256(text).digest() != _bytes(
             file, MANIFEST_DIGEST, path
         ):
             raise AdapterError(
                 f"found {str(path)!r} damaged: its list of adapters is not what it was; fetch it again"
             )
         try:
-            values: Any = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            values: Any = parse_json(text)
+        except ValueError as error:
             raise AdapterError(
                 f"found {str(path)!r} whose list of adapters is not JSON text: {error}"
             ) from error
         version = values.get("version") if isinstance(values, dict) else None
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise AdapterError(
-                f"found {str(path)!r}, a bundle of version {version!r}; expected {VERSION}: update nolakit"
+                f"found {str(path)!r}, a bundle of version {str(version)[:40]}; expected {VERSION}: update nolakit"
             )
-        return [_checked(one, keys, file, path) for one in _list(values.get("adapters"), path)]
+        return [_checked(one, header, path) for one in _list(values.get("adapters"), path)]
 
 
 def read_bundle(path: Path, adapters: Iterable[Bundled]) -> Iterator[tuple[Bundled, bytes]]:
@@ -129,14 +131,14 @@ def _list(value: Any, path: Path) -> list[Any]:
     return value
 
 
-def _checked(one: Any, keys: set[str], file: Any, path: Path) -> Bundled:
+def _checked(one: Any, header: dict[str, TensorInfo], path: Path) -> Bundled:
     try:
         digest, tags = one["digest"], [check_tag(tag) for tag in one["tags"]]
-        if digest not in keys or digest in (MANIFEST, MANIFEST_DIGEST):
+        if digest not in header or digest in (MANIFEST, MANIFEST_DIGEST):
             raise AdapterError(
-                f"found {str(path)!r} without the adapter {digest!r} of its list; fetch it again"
+                f"found {str(path)!r} without the adapter {str(digest)[:100]!r} of its list; fetch it again"
             )
-        return Bundled(check_name(one["name"]), digest, file.get_slice(digest).get_shape()[0], tags)
+        return Bundled(check_name(one["name"]), digest, header[digest].shape[0], tags)
     except (KeyError, TypeError, IndexError, StoreNameError) as error:
         raise AdapterError(
             f"found {str(one)[:100]} in the list of {str(path)!r}, which is no adapter: {error}"

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from nolakit.errors import StoreError, StoreNotFoundError, StoreReadOnlyError
 from nolakit.store import schema
-from nolakit.store.failures import typed
+from nolakit.store.failures import code, typed
 
 CACHE_KIB = 8192  # pages that a thread keeps in memory
 WAL_BYTES = 64 << 20  # the write-ahead log is cut back to this
@@ -101,7 +101,7 @@ class Connections:
         except sqlite3.OperationalError as error:
             # In a folder that may not be written there can be no shared memory, which WAL needs; and no writer.
             wal = Path(f"{self.path}-wal")
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            if code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
             if wal.exists() and wal.stat().st_size:
                 raise StoreError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 from collections import defaultdict
@@ -12,7 +11,11 @@ from dataclasses import asdict, dataclass
 from fnmatch import translate
 from typing import Any
 
-from nolakit.store.formats import Kind
+from nolakit.errors import StoreDamagedError
+from nolakit.store.formats import LARGEST_FILE, Kind
+from nolakit.store.names import check_name
+
+LAST_SECOND = 1 << 37  # of `created`; later years than 6000 cannot be shown everywhere
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def list_entries(
         rows = connection.execute(_LISTED + "ORDER BY name, number").fetchall()
         if patterns:
             matches = re.compile("|".join(translate(pattern) for pattern in patterns)).match
-            rows = [row for row in rows if matches(row[1])]
+            rows = [row for row in rows if matches(str(row[1]))]
         if not every:
             rows = list({row[1]: row for row in rows}.values())  # the last of each name
         digests = dict(connection.execute("SELECT id, digest FROM blobs"))  # reads the index alone
@@ -111,15 +114,28 @@ def _made(
     tagged: dict[int, tuple[str, ...]] = defaultdict(tuple)
     for version, tag in tags:
         tagged[version] += (tag,)
-    kinds = {row: Kind(*values) for row, *values in connection.execute("SELECT * FROM kinds")}
-    shared = {
-        row: (kind.method, kind.bits, kind.base_model or None, kind.base, json.loads(kind.base_fingerprint))
-        for row, kind in kinds.items()
-    }
-    return {
-        row: Entry(name, number, tagged[row], digests[blob].hex(), size, *shared[kind], created)
-        for row, name, number, blob, kind, size, created in rows
-    }
+    try:
+        kinds = {row: Kind(*values) for row, *values in connection.execute("SELECT * FROM kinds")}
+        shared = {
+            row: (kind.method, kind.bits, kind.base_model or None, kind.base, kind.fingerprint)
+            for row, kind in kinds.items()
+        }
+        made = {
+            row: Entry(
+                check_name(name), number, tagged[row], digests[blob].hex(), size, *shared[kind], created
+            )
+            for row, name, number, blob, kind, size, created in rows
+        }
+        if not all(
+            0 <= one.size <= LARGEST_FILE and 0 <= one.created <= LAST_SECOND for one in made.values()
+        ):
+            raise ValueError("a size or a time that cannot be")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreDamagedError(
+            f"found the list of adapters damaged: {type(error).__name__}: {str(error)[:200]}. `nolakit store verify` "
+            "lists what is; fetch the store again"
+        ) from error
+    return made
 
 
 def names(connection: sqlite3.Connection) -> list[str]:

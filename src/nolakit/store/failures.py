@@ -15,20 +15,43 @@ from nolakit.errors import (
     StoreReadOnlyError,
 )
 
+# Python's sqlite3 also fails at a text, and at a message with a text, that is no UTF-8; only damage makes one.
+FAILURES = (sqlite3.Error, UnicodeDecodeError, MemoryError)
+
 
 @contextmanager
 def typed(path: str) -> Iterator[None]:
     """Raise what SQLite raises in the block as a StoreError that says what to do."""
     try:
         yield
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise translated(error, path) from error
 
 
-def translated(error: sqlite3.Error, path: str) -> StoreError:
-    """The StoreError of an SQLite error."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    match code & 0xFF:
+def code(error: Exception) -> int:
+    """SQLite's primary result code; 0 where the error is of Python's sqlite3."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def damaged(path: str, problem: object) -> StoreDamagedError:
+    """The error of a file that is not what was written."""
+    return StoreDamagedError(
+        f"found {path!r} damaged: {problem}. `nolakit store verify` lists what is; fetch the store again, or "
+        "export what is whole into a new one"
+    )
+
+
+def translated(error: Exception, path: str) -> StoreError:
+    """The StoreError of one of FAILURES."""
+    if isinstance(error, UnicodeDecodeError):
+        return damaged(path, "a text that is not UTF-8")
+    if isinstance(error, MemoryError):
+        return StoreError(
+            f"found no memory for what {path!r} holds; it says that it holds more than there is"
+        )
+    match code(error):
+        case 0 if "decode to UTF-8" in str(error):
+            return damaged(path, "a text that is not UTF-8")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreBusyError(
                 f"found {path!r} being written by another process for longer than the timeout; try again, or open "
@@ -44,12 +67,9 @@ def translated(error: sqlite3.Error, path: str) -> StoreError:
         case sqlite3.SQLITE_NOTADB:
             return StoreFormatError(f"found {path!r}, which is not an SQLite file; expected a store")
         case sqlite3.SQLITE_CORRUPT:
-            return StoreDamagedError(
-                f"found {path!r} damaged: {error}. `nolakit store verify` lists what is; fetch the store again, or "
-                "export what is whole into a new one"
-            )
+            return damaged(path, error)
         case sqlite3.SQLITE_IOERR:
-            return StoreError(f"found the disk of {path!r} failing: {error} ({error.sqlite_errorname})")
+            return StoreError(f"found the disk of {path!r} failing: {error}")
         case sqlite3.SQLITE_CANTOPEN:
             return StoreError(
                 f"found {path!r}, which cannot be opened: {error}. In a folder that may not be written, open it "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from nolakit.errors import EntryNotFoundError
+from nolakit.errors import EntryNotFoundError, StoreDamagedError
 from nolakit.store.entries import list_entries, names
 from nolakit.store.names import Ref, parse_ref
 
@@ -28,7 +28,7 @@ SELECT b.id, b.digest, {} FROM versions v JOIN blobs b ON b.id = v.blob WHERE v.
 BY_VERSION = BY_NAME.replace("ORDER", "AND v.number = ? ORDER")
 BY_TAG = """
 SELECT b.id, b.digest, {} FROM tags t JOIN versions v ON v.id = t.version JOIN blobs b ON b.id = v.blob
-WHERE t.name = ? AND t.tag = ?
+WHERE t.name = ? AND t.tag = ? AND v.name = t.name
 """
 
 
@@ -43,7 +43,17 @@ def find(connection: sqlite3.Connection, text: str) -> Found:
 
 def read(connection: sqlite3.Connection, text: str) -> tuple[bytes, bytes]:
     """The digest that a reference means, and the bytes that are stored under it. Raises as `find`."""
-    return _row(connection, text, "b.data")[1:]
+    _, digest, data = _row(connection, text, "b.data")
+    check_types(data, digest)
+    return digest, data
+
+
+def check_types(data: object, digest: object) -> None:
+    """Raises StoreDamagedError where a blob is none, which only damage makes: SQLite has no types of columns."""
+    if type(data) is not bytes or type(digest) is not bytes:
+        raise StoreDamagedError(
+            f"found a {type(data).__name__} under a {type(digest).__name__} where a blob under its digest is expected"
+        )
 
 
 def _row(connection: sqlite3.Connection, text: str, column: str) -> Any:

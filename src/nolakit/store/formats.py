@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nolakit.adapter.json_text import parse_json
 from nolakit.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -34,8 +36,13 @@ class Kind:
     @property
     def base(self) -> str | None:
         """The structure of the base's fingerprint."""
-        found = json.loads(self.base_fingerprint)
+        found = self.fingerprint
         return found.get("structure") if isinstance(found, Mapping) else None
+
+    @cached_property
+    def fingerprint(self) -> Any:
+        """The fingerprint's values. Raises ValueError for text that is none, which only damage makes."""
+        return parse_json(self.base_fingerprint)
 
 
 def opened(data: bytes, where: str) -> PackedAdapter:
