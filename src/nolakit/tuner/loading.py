@@ -37,7 +37,7 @@ def load(base: Any, adapter: str | Path, adapter_name: str = "default", **option
     """
     here = Path(adapter) / (options.get("subfolder") or "")
     if not is_file(here):
-        if is_file(here / CONFIG_NAME):
+        if here.is_dir() or here.is_symlink():
             open_adapter(here)  # what is wrong with it is told by name
         return _attach(base, str(adapter), adapter_name, options)
     packed = open_packed(here)
