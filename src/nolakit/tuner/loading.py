@@ -12,7 +12,7 @@ from peft import PeftModel
 from nolakit import methods
 from nolakit.adapter.container import DESCRIPTION, Stored
 from nolakit.adapter.contents import TORCH_NAMES
-from nolakit.adapter.files import CONFIG_NAME, is_file, open_adapter
+from nolakit.adapter.files import is_file, open_adapter
 from nolakit.adapter.packed_files import unpack
 from nolakit.adapter.unpacking import open_packed, read_packed_tensors
 from nolakit.errors import AdapterError
