@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nolakit import methods
 from nolakit.adapter.paths import canonical_path, check_path, unwrapped_path
+from nolakit.adapter.rank_and_alpha import check_rank_and_alpha
 from nolakit.adapter.shapes import ModuleDims, shapes_of
 from nolakit.errors import AdapterError, BasisError, ConfigError
 from nolakit.methods.base import Role
@@ -171,7 +172,9 @@ class Adapter(ABC):
             return {key: file.get_tensor(key) for key in self.tensors}
 
     def counts(self) -> dict[Role, int]:
-        """Coefficients of each factor, as the configuration says. Raises AdapterError where it says nothing."""
+        """Coefficients of each factor, as the configuration says. Raises AdapterError where it says nothing, or a rank
+        or lora_alpha that no update has."""
+        check_rank_and_alpha(self.config, self.name)
         try:
             method = methods.method_class(self.method).from_config(self.config)
             return {"lora_A": method.count("lora_A"), "lora_B": method.count("lora_B")}

@@ -21,6 +21,7 @@ from nolakit.errors import AdapterError, ModelError, StreamingError, Unsupported
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 COMPANIONS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.py")
+LONGEST_NAME = 255
 NOT_COMPANIONS = (CONFIG, INDEX, "training.json", "adapter_config.json")
 
 
@@ -169,8 +170,10 @@ def _shards(folder: Path) -> dict[Path, set[str]]:
         if not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
             raise ModelError(f"found {str(folder / INDEX)!r} without a weight_map of file names")
         names = sorted(set(index.values()))
-        if any(Path(name).name != name or name == ".." for name in names):
-            raise ModelError(f"found a shard outside its folder in {str(folder / INDEX)!r}")
+        if any(Path(name).name != name or name == ".." or len(name) > LONGEST_NAME for name in names):
+            raise ModelError(
+                f"found a shard outside its folder, or with no name of a file, in {str(folder / INDEX)!r}"
+            )
         return {folder / name: {tensor for tensor, file in index.items() if file == name} for name in names}
     if (folder / WEIGHTS).is_file():
         return {folder / WEIGHTS: set()}

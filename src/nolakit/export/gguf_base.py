@@ -71,7 +71,7 @@ def heads_of(config: dict[str, Any], module: ModuleInfo) -> int:
     if module.path.endswith("k_proj"):
         heads = config.get("num_key_value_heads") or heads
     rows = module.dims["lora_B"][0]
-    if not isinstance(heads, int) or heads < 1 or rows % (2 * heads):
+    if type(heads) is not int or heads < 1 or rows % (2 * heads):
         raise BaseMismatchError(
             f"found {rows} rows at {module.path!r}, which are no {heads!r} heads of even width; expected the base that "
             "the adapter was trained on (--base)"

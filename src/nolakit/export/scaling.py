@@ -8,10 +8,10 @@ from typing import Any
 import regex
 
 from nolakit.adapter.contents import ModuleInfo
+from nolakit.adapter.rank_and_alpha import check_alpha
 from nolakit.errors import AdapterError
 
 SECONDS = 0.5  # an expression can be made to take years
-LARGEST = 3.4e38
 
 
 def scaling_of(config: dict[str, Any], module: ModuleInfo) -> float:
@@ -34,8 +34,5 @@ def scaling_of(config: dict[str, Any], module: ModuleInfo) -> float:
             f"found alpha_pattern {repr(config['alpha_pattern'])[:200]}; expected names or regular expressions with a "
             f"number each, of which none takes {SECONDS} seconds"
         ) from error
-    if type(alpha) not in (int, float) or not abs(alpha) <= LARGEST:
-        raise AdapterError(
-            f"found lora_alpha {repr(alpha)[:80]} for module {module.path!r}; expected a number that float32 can hold"
-        )
+    check_alpha(alpha, f"for module {module.path!r}")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

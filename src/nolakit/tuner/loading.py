@@ -12,7 +12,7 @@ from peft import PeftModel
 from nolakit import methods
 from nolakit.adapter.container import DESCRIPTION, Stored
 from nolakit.adapter.contents import TORCH_NAMES
-from nolakit.adapter.files import CONFIG_NAME, is_file, open_adapter
+from nolakit.adapter.files import is_file, open_adapter
 from nolakit.adapter.packed_files import unpack
 from nolakit.adapter.unpacking import open_packed, read_packed_tensors
 from nolakit.errors import AdapterError
@@ -37,7 +37,7 @@ def load(base: Any, adapter: str | Path, adapter_name: str = "default", **option
     """
     here = Path(adapter) / (options.get("subfolder") or "")
     if not is_file(here):
-        if is_file(here / CONFIG_NAME):
+        if here.is_dir() or here.is_symlink():
             open_adapter(here)  # what is wrong with it is told by name
         return _attach(base, str(adapter), adapter_name, options)
     packed = open_packed(here)
