@@ -142,7 +142,11 @@ def forbidden(tree: ast.AST) -> list[str]:
             imports = (
                 called.endswith("import_module") and node.args and isinstance(node.args[0], ast.Constant)
             )
-            found += [called] if imports and str(node.args[0].value).partition(".")[0] in UNPICKLERS else []
+            found += (
+                [called]
+                if imports and str(getattr(node.args[0], "value", "")).partition(".")[0] in UNPICKLERS
+                else []
+            )
     return found
 
 

@@ -20,7 +20,9 @@ def parse_json(text: bytes | str) -> Any:
     """
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        values = json.loads(decoded, object_pairs_hook=_once)
+        values = json.loads(decoded)
+        if decoded.count(":") != _names(values):  # as many colons as names: none was twice
+            values = json.loads(decoded, object_pairs_hook=_once)
         if "\\u" in decoded:
             json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except RecursionError as error:
@@ -42,6 +44,18 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise AdapterError(f"found {str(path)!r} with a {type(values).__name__}; expected a JSON object")
     return values
+
+
+def _names(values: Any) -> int:
+    """How many names the objects of a value have."""
+    found, left = 0, [values]
+    for one in left:
+        if type(one) is dict:
+            found += len(one)
+            left += one.values()
+        elif type(one) is list:
+            left += one
+    return found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
