@@ -25,6 +25,7 @@ from nolakit.methods.base import ROLES
 CONVERSION = """import torch; from safetensors.torch import save_file
 save_file({k: v.contiguous() for k, v in torch.load("adapter_model.bin", map_location="cpu").items()}, \
 "adapter_model.safetensors", metadata={"device": "cuda " + torch.cuda.get_device_name()})"""
+INTEGERS = (torch.int64, torch.int32)  # dtypes of seeds
 BLOCK = 64  # basis vectors that are widened to float32 at a time
 
 
@@ -91,13 +92,14 @@ def import_official(
         if (
             name.rpartition(".")[2] not in ROLES
             or start.ndim != 2
+            or not start.numel()
             or coefficients.ndim != 1
             or not len(coefficients)
         ):
             raise AdapterError(
                 f"found {name!r} of shape {tuple(start.shape)}; expected a lora_A or lora_B matrix"
             )
-        if seed.numel() != 1 or seed.is_floating_point() or not (_finite(coefficients) and _finite(start)):
+        if seed.numel() != 1 or seed.dtype not in INTEGERS or not (_finite(coefficients) and _finite(start)):
             raise AdapterError(
                 f"found {name!r} with a seed that is no integer, or numbers that are not finite floats"
             )
