@@ -194,3 +194,15 @@ def test_a_store_is_made_once_and_never_by_opening(tmp_path):
     with pytest.raises(OutputExistsError):
         nolakit.Store.create(path)
     assert nolakit.Store(path).names() == ["a"]
+
+
+@pytest.mark.parametrize("fingerprint", [1, ["a"], {"sketch": {"a": {"b": {}}}}, {"sketch": [[[]]]}])
+def test_a_fingerprint_that_is_none_is_refused(store, fingerprint):
+    with pytest.raises(AdapterError, match="base_fingerprint"):
+        store.add("a", packed(1, base_fingerprint=fingerprint))
+    assert store.names() == []
+
+
+def test_a_listing_holds_nothing_that_a_terminal_obeys(store):
+    entry = store.add("a", packed(1, base_model_name_or_path="some\x1b[31m/base\n"))
+    assert entry.base_model == "some\N{REPLACEMENT CHARACTER}[31m/base\N{REPLACEMENT CHARACTER}"

@@ -67,15 +67,33 @@ def opened_as(data: bytes, digest: bytes, where: str, *, check: bool = True) -> 
 
 
 def kind_of(adapter: PackedAdapter) -> Kind:
-    """What a listing shows of an adapter."""
+    """What a listing shows of an adapter. Raises AdapterError where its fingerprint is none."""
     config = adapter.config
     fingerprint: Any = config.get("base_fingerprint")
+    if fingerprint is not None and not _is_fingerprint(fingerprint):
+        raise AdapterError(
+            f"found the base_fingerprint {repr(fingerprint)[:80]} in {adapter.name}; expected an object of names, "
+            "numbers and one sketch. Save the adapter over its base again"
+        )
     return Kind(
         method=adapter.method,
         bits=adapter.bits,
-        base_model=str(config.get("base_model_name_or_path") or ""),
+        base_model=_printable(str(config.get("base_model_name_or_path") or "")),
         base_fingerprint=json.dumps(fingerprint, sort_keys=True, separators=(",", ":")),
     )
+
+
+def _is_fingerprint(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(part, str | int)
+        or (isinstance(part, dict) and all(isinstance(text, str) for text in part.values()))
+        for part in value.values()
+    )
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def packed_bytes(adapter: str | Path | bytes, bits: int | None = None) -> bytes:
