@@ -26,8 +26,9 @@ before anything is timed.
 MEMORY = """
 ## Peak memory
 
-Each method in a process of its own, median (least to most). A step's own is what the first three steps add at their
-peak; the process has the libraries too, and numba, which loads our kernels, is one that the others do not need.
+Median (least to most). Tensors are what torch's allocator holds at its peak, beyond the adapted model: the same in each
+run. A process, one for each measurement, has the libraries too, and numba, which loads our kernels, is one that the
+others do not need.
 
 """
 
