@@ -163,8 +163,15 @@ class Adapter(ABC):
         return modules
 
     def other_tensors(self) -> dict[str, TensorInfo]:
-        """What is stored besides coefficients."""
-        return {key: info for key, info in self.tensors.items() if not key.endswith("." + COEFFICIENTS)}
+        """What is stored besides the method's own tensors: coefficients, or LoRA's of an adapter of PEFT's."""
+        return {key: info for key, info in self.tensors.items() if not self._is_own(key)}
+
+    def own_tensors(self) -> dict[str, TensorInfo]:
+        """The method's own tensors."""
+        return {key: info for key, info in self.tensors.items() if self._is_own(key)}
+
+    def _is_own(self, key: str) -> bool:
+        return key.endswith("." + COEFFICIENTS) if self.computed else ".lora_" in key
 
     def load(self) -> dict[str, torch.Tensor]:
         """All tensors, under the names that a folder gives them."""

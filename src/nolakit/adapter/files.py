@@ -66,8 +66,7 @@ class AdapterFile(Adapter):
 
     @property
     def coefficient_bytes(self) -> int:
-        other = self.other_tensors() if self.computed else {k for k in self.tensors if ".lora_" not in k}
-        return sum(info.bytes for key, info in self.tensors.items() if key not in other)
+        return sum(info.bytes for info in self.own_tensors().values())
 
 
 def open_adapter(path: str | Path) -> Adapter:

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from nolakit.adapter.contents import Adapter, TensorInfo
+from nolakit.adapter.contents import Adapter
 from nolakit.adapter.files import open_adapter
 
 
@@ -57,7 +57,7 @@ def inspect(adapter: str | Path) -> Inspection:
     """
     file = open_adapter(adapter)
     rows = _rows(file) if file.computed else []
-    trained, other = _split(file)
+    trained, other = file.own_tensors().values(), file.other_tensors().values()
     return Inspection(
         method=file.method,
         base_model=file.config.get("base_model_name_or_path"),
@@ -101,12 +101,3 @@ def _rows(file: Adapter) -> list[ModuleRow]:
         )
         for module in file.checked_modules()
     ]
-
-
-def _split(file: Adapter) -> tuple[list[TensorInfo], list[TensorInfo]]:
-    """Tensors of the method itself, and those trained whole beside it."""
-    other = set(file.other_tensors()) if file.computed else {k for k in file.tensors if ".lora_" not in k}
-    return (
-        [info for key, info in file.tensors.items() if key not in other],
-        [file.tensors[key] for key in other],
-    )
