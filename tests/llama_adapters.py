@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from nolakit import NolaConfig
 from nolakit.adapter.fingerprint import structure_of
 from nolakit.adapter.shapes import compact_shapes
-from nolakit.methods.base import ROLES
+from nolakit.methods.site import ROLES
 
 CONFIGS = Path(__file__).parent / "data"
 RANK = 16

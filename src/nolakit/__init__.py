@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from nolakit.export.merged import export_merged
     from nolakit.export.official import import_official
     from nolakit.store.store import Store
-    from nolakit.tuner.config import NolaConfig
+
+    NolaConfig: Any  # and the other methods', made from their options
     from nolakit.tuner.loading import load
     from nolakit.tuner.model import ComputedLoraModel
 
@@ -36,7 +37,6 @@ __all__ = [
 ]  # fmt: skip
 
 _LAZY = {
-    "NolaConfig": "nolakit.tuner.config",
     "ComputedLoraModel": "nolakit.tuner.model",
     "Store": "nolakit.store.store",
     "expand": "nolakit.adapter.expand",
@@ -59,11 +59,25 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_LAZY[name]), name)
     if name in ("basis", "methods"):
         return import_module(f"nolakit.{name}")
+    if name in _config_names():
+        return getattr(import_module("nolakit.tuner.config"), name)
     if name == "__version__":
         from importlib.metadata import version  # 30 ms that most processes never need
 
         return version("nolakit")
-    raise AttributeError(f"module 'nolakit' has no attribute {name!r}; it has {', '.join(__all__)}")
+    raise AttributeError(
+        f"module 'nolakit' has no attribute {name!r}; it has {', '.join([*__all__, *_config_names()])}"
+    )
+
+
+def _config_names() -> list[str]:
+    """The configuration class of each method, `NolaConfig` and the others."""
+    methods = import_module("nolakit.methods")
+    return [f"{methods.class_name(name)}Config" for name in methods.names()]
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__, *_config_names()]
 
 
 register_with_peft()

@@ -40,6 +40,10 @@ class BaseMismatchError(NolakitError, ValueError):
     """An adapter that was made for another base model."""
 
 
+class BaseNeededError(NolakitError, ValueError):
+    """An adapter that is computed from the base's weights, without them."""
+
+
 class DeviceError(NolakitError, RuntimeError):
     """An adapter whose random basis only another device can make again."""
 

@@ -20,8 +20,8 @@ from llama_adapters import RECORD, write_llama_adapter
 from nolakit.adapter.quantise import quantise
 from nolakit.adapter.update_error import update_error
 from nolakit.errors import AdapterError, ConfigError, OutputExistsError, UnsupportedError
-from nolakit.methods.base import FactorShape
 from nolakit.methods.nola import Nola
+from nolakit.methods.site import Factor, Site
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "packed_v1.json").read_text(encoding="utf-8"))
 HEAD = {
@@ -128,13 +128,14 @@ def test_every_backend_expands_to_the_same_bits(make_adapter, bits, share_basis)
 @pytest.mark.parametrize("backend, device", BACKENDS_HERE.items())
 def test_factors_are_golden_bit_for_bit(row, backend, device):
     count = len(row["values"])
-    method = Nola(row["seed"], count, count, row["share_basis"])
+    method = Nola(seed=row["seed"], num_basis=count, share_basis=row["share_basis"])
     integers = nolakit.basis.Integers(
         torch.tensor([row["values"]], dtype=torch.int8), torch.tensor([row["scale"]])
     )
     with nolakit.basis.use_backend(backend):
-        shape = FactorShape(row["role"], row["path"], tuple(row["dims"]))
-        (factor,) = method.expand(integers.to(device), [shape])
+        dims = {"lora_A": (1, 1), "lora_B": (1, 1), row["role"]: tuple(row["dims"])}
+        site = Site(row["path"], dims["lora_A"], dims["lora_B"])
+        (factor,) = method.integer_factors(integers.to(device), [Factor(row["role"], site)])
     bits = factor.cpu().numpy().reshape(-1).view(np.uint32)
     assert [f"{number:08x}" for number in bits.tolist()] == row["bits"]
 

@@ -52,7 +52,11 @@ def test_export(tmp_path: Path, to: str, options: tuple[str, ...], size: int) ->
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("--to", "lora", "--base", "x"), ExitCode.USAGE, "--base with --to lora"),
+        (
+            ("--to", "merged", "--approximate-rank", "2"),
+            ExitCode.USAGE,
+            "--approximate-rank with --to merged",
+        ),
         (("--to", "gguf", "--max-shard-size", "1GB"), ExitCode.USAGE, "--max-shard-size with --to gguf"),
         (("--to", "gguf", "--dtype", "bfloat16"), ExitCode.USAGE, "float32 or float16"),
         (("--to", "merged", "--max-shard-size", "many"), ExitCode.USAGE, "'many'"),

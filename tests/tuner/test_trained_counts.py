@@ -26,7 +26,7 @@ def test_llama_2(name):
     nola = NolaConfig(r=16, num_basis=num_basis, lora_alpha=4, target_modules="all-linear")
     model = get_peft_model(base, nola, low_cpu_mem_usage=True)
     assert model.get_nb_trainable_parameters()[0] == trained
-    assert len(nola.target_modules) == 7 and nola.trained_per_module() == 2 * num_basis
+    assert len(nola.target_modules) == 7 and sum(nola.method().uniform().values()) == 2 * num_basis
     down = model.base_model.model.model.layers[-1].mlp.down_proj
     assert down.lora_A["default"].weight.shape == (16, intermediate)
     assert down.lora_B["default"].weight.shape == (hidden, 16)

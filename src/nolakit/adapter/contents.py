@@ -13,11 +13,14 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nolakit import methods
-from nolakit.adapter.paths import canonical_path, check_path, unwrapped_path
+from nolakit.adapter import module_names
+from nolakit.adapter.layout import MOST_MODULES, Layout
+from nolakit.adapter.paths import FILE_PREFIX, canonical_path, check_path, unwrapped_path
 from nolakit.adapter.rank_and_alpha import check_rank_and_alpha
 from nolakit.adapter.shapes import ModuleDims, shapes_of
 from nolakit.errors import AdapterError, BasisError, ConfigError
-from nolakit.methods.base import Role
+from nolakit.methods.base import Method
+from nolakit.methods.site import ROLES, Role, Site
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from nolakit.basis.integers import Integers
 
 COEFFICIENTS = "coefficients"
+PARTS = ("frozen", "measured")  # of a factor, stored beside its coefficients by some methods
 FLOATS = ("F32", "F16", "BF16")  # dtypes of coefficients
 DTYPE_BYTES = {
     "F64": 8,
@@ -69,7 +73,12 @@ class ModuleInfo:
     path: str
     canonical: str
     dims: ModuleDims
-    coefficients: dict[str, TensorInfo]
+    coefficients: dict[Role, TensorInfo]
+
+    @property
+    def site(self) -> Site:
+        """Where the method works."""
+        return Site(self.canonical, self.dims["lora_A"], self.dims["lora_B"])
 
 
 class Adapter(ABC):
@@ -86,7 +95,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def coefficients(self, factors: Sequence[tuple[ModuleInfo, Role]]) -> torch.Tensor | Integers:
-        """Coefficients of factors of one count, as they are stored. # shape: (len(factors), count)
+        """Coefficients of factors of one count above 0, as they are stored. # shape: (len(factors), count)
 
         Raises:
             AdapterError: coefficients that are not finite.
@@ -127,21 +136,42 @@ class Adapter(ABC):
         prefix = self.config.get("base_model_prefix", "")
         if not isinstance(prefix, str):
             raise AdapterError(f"found base_model_prefix {prefix!r} in {self.name!r}; expected a text")
-        found: dict[str, dict[str, TensorInfo]] = {}
-        for key, tensor in self.tensors.items():
-            if key.endswith("." + COEFFICIENTS):
-                path, _, role = key.removesuffix("." + COEFFICIENTS).rpartition(".")
-                found.setdefault(path, {})[role] = tensor
-        for path, roles in sorted(found.items()):
-            if set(roles) != {"lora_A", "lora_B"}:
+        both = self.computed and self.layout.each is not None
+        for path, roles in sorted(self._found_modules().items()):
+            if both and set(roles) != set(ROLES):
                 raise AdapterError(
                     f"found only {', '.join(sorted(roles))} of module {path!r}; expected lora_A and lora_B. "
                     "The file is incomplete: fetch or save it again"
                 )
-            canonical = canonical_path(path, prefix)
-            check_path(canonical, path)
-            dims = shapes_of(canonical, self.config.get("module_shapes"))
-            yield ModuleInfo(path, unwrapped_path(path), canonical, dims, roles)
+            site = self.site(path)
+            dims = {"lora_A": site.lora_A, "lora_B": site.lora_B}
+            yield ModuleInfo(path, unwrapped_path(path), site.path, dims, roles)
+
+    def site(self, path: str) -> Site:
+        """Where the method works in the module at a path of the file. AdapterError where there is no such shape."""
+        canonical = canonical_path(path, self.config.get("base_model_prefix", ""))
+        check_path(canonical, path)
+        dims = shapes_of(canonical, self.config.get("module_shapes"))
+        return Site(canonical, dims["lora_A"], dims["lora_B"])
+
+    def _found_modules(self) -> dict[str, dict[Role, TensorInfo]]:
+        """The modules' names in the file, with their coefficients."""
+        found: dict[str, dict[Role, TensorInfo]] = {}
+        for key, tensor in self.tensors.items():
+            if key.endswith("." + COEFFICIENTS):
+                path, _, role = key.removesuffix("." + COEFFICIENTS).rpartition(".")
+                found.setdefault(path, {})[role] = tensor  # pyright: ignore[reportArgumentType] - checked with the counts
+        listed = self.config.get("module_names")
+        if listed is not None and self.computed:
+            if module_names.count(listed) > MOST_MODULES:
+                raise AdapterError(
+                    f"found {module_names.count(listed):,} modules in {self.name!r}; expected fewer"
+                )
+            known = {unwrapped_path(path) for path in found}
+            for path in module_names.expand_names(listed):
+                if path not in known:
+                    found.setdefault(FILE_PREFIX + path, {})
+        return found
 
     def checked_modules(self) -> list[ModuleInfo]:
         """The adapted modules. Raises AdapterError also where two are one, one is missing, or there are none."""
@@ -163,12 +193,18 @@ class Adapter(ABC):
         return modules
 
     def other_tensors(self) -> dict[str, TensorInfo]:
-        """What is stored besides the method's own tensors: coefficients, or LoRA's of an adapter of PEFT's."""
-        return {key: info for key, info in self.tensors.items() if not self._is_own(key)}
+        """What was trained whole: neither the method's own tensors nor its frozen parts."""
+        parts = self.part_tensors()
+        return {key: info for key, info in self.tensors.items() if not self._is_own(key) and key not in parts}
 
     def own_tensors(self) -> dict[str, TensorInfo]:
-        """The method's own tensors."""
+        """The method's own tensors: coefficients, or LoRA's of an adapter of PEFT's."""
         return {key: info for key, info in self.tensors.items() if self._is_own(key)}
+
+    def part_tensors(self) -> dict[str, TensorInfo]:
+        """Frozen parts of the method that are stored."""
+        names = tuple(f".{role}.{part}" for role in ROLES for part in PARTS) if self.computed else ()
+        return {key: info for key, info in self.tensors.items() if key.endswith(names or ("\0",))}
 
     def _is_own(self, key: str) -> bool:
         return key.endswith("." + COEFFICIENTS) if self.computed else ".lora_" in key
@@ -178,14 +214,21 @@ class Adapter(ABC):
         with self.open_tensors() as file:
             return {key: file.get_tensor(key) for key in self.tensors}
 
-    def counts(self) -> dict[Role, int]:
-        """Coefficients of each factor, as the configuration says. Raises AdapterError where it says nothing, or a rank
-        or lora_alpha that no update has."""
+    @property
+    def layout(self) -> Layout:
+        """The method, and how many numbers its factors store. Raises AdapterError where the configuration says nothing,
+        or a rank or lora_alpha that no update has."""
         check_rank_and_alpha(self.config, self.name)
         try:
-            method = methods.method_class(self.method).from_config(self.config)
-            return {"lora_A": method.count("lora_A"), "lora_B": method.count("lora_B")}
+            method = methods.from_config(self.method, self.config)
+            return Layout(method, method.uniform())
         except KeyError as error:
             raise AdapterError(f"found a configuration of method {self.method!r} without {error}") from error
         except (ConfigError, BasisError) as error:
             raise AdapterError(f"in the configuration of {self.name!r}: {error}") from error
+
+    def bound_method(self, modules: Sequence[ModuleInfo]) -> Method:
+        """The method, with the knowledge of all modules. Raises AdapterError for modules that it cannot have."""
+        layout = self.layout
+        layout.counts([module.site for module in modules])
+        return layout.method.bind([module.site for module in modules])

@@ -19,7 +19,7 @@ from nolakit.adapter.headers import open_safetensors, read_header
 from nolakit.adapter.json_text import read_object
 from nolakit.adapter.unpacking import open_packed
 from nolakit.errors import AdapterError, AdapterNotFoundError
-from nolakit.methods.base import Role
+from nolakit.methods.site import ROLES, Role
 
 if TYPE_CHECKING:
     import torch
@@ -113,13 +113,16 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _check_counts(adapter: AdapterFile) -> None:
-    """Each factor has as many coefficients as the configuration says, of a dtype that the format has."""
-    counts = adapter.counts()
-    for module in adapter.checked_modules():
-        for role, tensor in module.coefficients.items():
-            expected = (counts[role],)  # pyright: ignore[reportArgumentType]
-            if tensor.shape != expected or tensor.dtype not in FLOATS:
+    """Each factor has as many coefficients as its method stores, of a dtype that the format has."""
+    modules = adapter.checked_modules()
+    counts = adapter.layout.counts([module.site for module in modules])
+    for module, expected in zip(modules, counts, strict=True):
+        roles: set[Role] = {*ROLES, *module.coefficients}
+        for role in roles:
+            tensor, count = module.coefficients.get(role), expected.get(role, 0)
+            found = (tensor.shape, tensor.dtype) if tensor is not None else ((0,), FLOATS[0])
+            if found[0] != (count,) or found[1] not in FLOATS or (tensor is not None and not count):
                 raise AdapterError(
-                    f"found {role} of {module.path!r} with shape {tensor.shape} in {tensor.dtype}; the configuration "
-                    f"says {expected}, in {', '.join(FLOATS)}"
+                    f"found {role} of {module.path!r} with shape {found[0]} in {found[1]}; the configuration "
+                    f"says {(count,)}, in {', '.join(FLOATS)}"
                 )

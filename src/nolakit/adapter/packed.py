@@ -12,7 +12,7 @@ they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +26,7 @@ from nolakit.adapter.contents import COEFFICIENTS, TORCH_NAMES, Adapter, ModuleI
 from nolakit.adapter.packed_numbers import Numbers, decode
 from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.errors import AdapterError
-from nolakit.methods.base import ROLES, Role
+from nolakit.methods.site import ROLES, Role
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ class Description:
 
     bits: of a coefficient: 32, 16, 8 or 4.
     patterns: module names, see `nolakit.adapter.module_names`.
-    counts: coefficients of each factor.
+    counts: coefficients of each factor of a module, or of all modules together where they differ.
     dtype: of the coefficients in the folder that was packed with 32 bits.
     config: as in `adapter_config.json`.
     record: what evaluating needs of `training.json`, if there was one.
@@ -104,16 +104,43 @@ class PackedAdapter(Adapter):
         return rows
 
     @cached_property
+    def module_counts(self) -> Sequence[Mapping[Role, int]]:
+        """Numbers of the factors of each module; one row where all are alike. AdapterError where none are such."""
+        layout = self.layout
+        return (
+            [layout.each]
+            if layout.each is not None
+            else layout.counts([self.site(path) for path in self.rows])
+        )
+
+    def _count(self, path: str, role: Role) -> int:
+        counts = self.module_counts
+        return counts[0 if len(counts) == 1 else self.rows[path]][role]
+
+    @cached_property
     def tensors(self) -> dict[str, TensorInfo]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        counts, dtype = self.description.counts, self.description.dtype
-        made = {_key(path, role): TensorInfo(dtype, (counts[role],)) for path in self.rows for role in ROLES}
+        dtype = self.description.dtype
+        made = {
+            _key(path, role): TensorInfo(dtype, (count,))
+            for path in self.rows
+            for role in ROLES
+            if (count := self._count(path, role))
+        }
         others = {key: one for key, one in self.stored.items() if key not in (COEFFICIENTS, SCALES)}
         return made | {key: TensorInfo(one.dtype, one.shape) for key, one in others.items()}
+
+    def _found_modules(self) -> dict[str, dict[Role, TensorInfo]]:
+        return {
+            FILE_PREFIX + path: {
+                role: self.tensors[key] for role in ROLES if (key := _key(path, role)) in self.tensors
+            }
+            for path in self.rows
+        }
 
     @cached_property
     def numbers(self) -> Numbers:
         """The numbers as they are stored. AdapterError where one cannot be."""
-        return decode(self.stored[COEFFICIENTS].data, self.bits, self.description.counts, self.name)
+        return decode(self.stored[COEFFICIENTS].data, self.bits, self.module_counts, self.name)
 
     @cached_property
     def scales(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from nolakit.adapter.quantise import LARGEST, quantise, trained_bits
 from nolakit.adapter.unpacking import VERSION
 from nolakit.basis.integers import Integers
 from nolakit.errors import AdapterError, ConfigError, UnsupportedError
-from nolakit.methods.base import ROLES, Role
+from nolakit.methods.site import ROLES, Role
 
 # Of `training.json`: what a task needs to evaluate, without the paths of the machine that trained.
 RECORD_KEPT = ("format", "settings", "columns", "labels", "max_length", "metrics", "trained", "trained_head")
@@ -50,15 +50,17 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
     by_path = _modules(source)
     patterns = module_names.compress(by_path)
     ordered = [by_path[path] for path in module_names.expand_names(patterns)]
-    stored: dict[Role, tuple[torch.Tensor, torch.Tensor]] = {
-        role: _stored(source, ordered, role, bits) for role in ROLES
+    layout = source.layout
+    counts = layout.counts([module.site for module in ordered])
+    stored: dict[Role, tuple[list[torch.Tensor], torch.Tensor]] = {
+        role: _stored(source, ordered, [each[role] for each in counts], role, bits) for role in ROLES
     }
-    numbers: Numbers = {role: values.numpy() for role, (values, _) in stored.items()}
+    numbers: Numbers = {role: [part.numpy() for part in rows] for role, (rows, _) in stored.items()}
     tensors = {COEFFICIENTS: torch.from_numpy(encode(numbers, bits))}
     if bits <= 8:
         tensors[SCALES] = torch.stack([scales for _, scales in stored.values()], dim=1)
     with source.open_tensors() as file:
-        for key in source.other_tensors():
+        for key in source.other_tensors() | source.part_tensors():
             if key in (COEFFICIENTS, SCALES, DESCRIPTION, DIGEST):
                 raise AdapterError(
                     f"found a tensor named {key!r} in {source.name!r}, a name of the packed format"
@@ -73,7 +75,7 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
         "version": VERSION,
         "bits": bits,
         "modules": patterns,
-        "counts": source.counts(),
+        "counts": layout.each or {role: sum(each[role] for each in counts) for role in ROLES},
         **_dtype(by_path, bits),
         "config": source.config,
         **({"training": _kept(source.record)} if source.record else {}),
@@ -95,10 +97,23 @@ def _modules(source: Adapter) -> dict[str, ModuleInfo]:
 
 
 def _stored(
-    source: Adapter, modules: list[ModuleInfo], role: Role, bits: int
+    source: Adapter, modules: list[ModuleInfo], counts: list[int], role: Role, bits: int
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """The numbers of one role, a row a module, and their scales, which are one above 8 bits."""
+    rows, scales = [torch.zeros(0)] * len(modules), torch.zeros(len(modules))
+    for count in sorted(set(counts) - {0}):
+        places = [place for place, other in enumerate(counts) if other == count]
+        values, own = _of_one_count(source, [(modules[place], role) for place in places], bits)
+        scales[places] = own
+        for place, row in zip(places, values, strict=True):
+            rows[place] = row
+    return rows, scales
+
+
+def _of_one_count(
+    source: Adapter, factors: list[tuple[ModuleInfo, Role]], bits: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The numbers of one role, and their scales, which are one above 8 bits."""
-    found = source.coefficients([(module, role) for module in modules])
+    found = source.coefficients(factors)
     if bits > 8:
         numbers = found.dequantised() if isinstance(found, Integers) else found
         stored = numbers if bits == 32 else numbers.half()

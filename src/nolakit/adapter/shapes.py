@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from nolakit.errors import AdapterError
-from nolakit.methods.base import ROLES
+from nolakit.methods.site import ROLES
 
 LARGEST_FACTOR = 1 << 28  # entries: rank 1,024 of 262,144 features
 MOST_DIMS = 5  # of a factor: those of a three-dimensional convolution

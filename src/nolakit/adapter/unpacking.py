@@ -7,6 +7,7 @@ the coefficients, which the file holds.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 from nolakit.adapter import module_names
 from nolakit.adapter.container import Stored, check_container, read_container
 from nolakit.adapter.contents import COEFFICIENTS, TORCH_NAMES
+from nolakit.adapter.layout import MOST_MODULES
 from nolakit.adapter.packed import SCALES, Description, PackedAdapter
 from nolakit.adapter.packed_numbers import DTYPES, places
 from nolakit.errors import AdapterError
-from nolakit.methods.base import ROLES
+from nolakit.methods.site import ROLES, Role
 
 VERSION = 1
 LARGEST_FILE = 1 << 33  # bytes; trained embeddings of large models are stored beside the coefficients
@@ -80,12 +82,12 @@ def _checked(values: Any, stored: dict[str, Stored], digest: str, name: str, siz
         raise AdapterError(
             f"found {name} of method {adapter.method!r}, which this version does not know: update it"
         )
-    counts = adapter.counts()
-    if description.counts != counts:
+    each = adapter.layout.each
+    if each is not None and description.counts != each:
         raise AdapterError(
-            f"found {name} with {description.counts} coefficients a module; its configuration says {counts}"
+            f"found {name} with {description.counts} coefficients a module; its configuration says {each}"
         )
-    _check_sizes(description, stored, name)
+    _check_sizes(description, stored, name, each)
     for key, one in stored.items():
         if key.endswith(f".{COEFFICIENTS}"):
             raise AdapterError(f"found {key!r} in {name} beside its coefficients; expected all in one tensor")
@@ -103,7 +105,7 @@ def _check_types(found: Description, name: str) -> None:
         ("config", config, isinstance(config, dict) and isinstance(config.get("peft_type"), str)),
         ("training", found.record, found.record is None or isinstance(found.record, dict)),
         ("dtype", found.dtype, found.dtype in ("F32", "F16", "BF16")),
-        ("counts", found.counts, isinstance(found.counts, dict)),
+        ("counts", found.counts, isinstance(found.counts, dict) and set(found.counts) == set(ROLES)),
     ):
         if not fits:
             raise AdapterError(
@@ -111,10 +113,18 @@ def _check_types(found: Description, name: str) -> None:
             )
 
 
-def _check_sizes(found: Description, stored: Mapping[str, Stored], name: str) -> None:
-    """As many coefficients and scales as the description says, and no scale that cannot be."""
+def _check_sizes(
+    found: Description, stored: Mapping[str, Stored], name: str, each: Mapping[Role, int] | None
+) -> None:
+    """As many coefficients and scales as the description says, and no scale that cannot be. Where modules differ, the
+    coefficients are counted when they are decoded."""
     modules = module_names.count(found.patterns)
-    length = modules * sum(places(found.counts[role], found.bits) for role in ROLES)
+    if each is not None:
+        length = modules * sum(places(each[role], found.bits) for role in ROLES)
+    elif modules > MOST_MODULES:
+        raise AdapterError(f"found {modules:,} modules in {name}; expected at most {MOST_MODULES:,}")
+    else:
+        length = prod(stored[COEFFICIENTS].shape) if COEFFICIENTS in stored else 0
     expected = {COEFFICIENTS: (DTYPES[found.bits], (length,)), SCALES: ("F32", (modules, 2))}
     for key in (COEFFICIENTS, SCALES)[: 1 + (found.bits <= 8)]:
         one = stored.get(key)

@@ -1,4 +1,4 @@
-"""`nolakit export`: without transformers or peft, and for lora without the base."""
+"""`nolakit export`: without transformers or peft."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nolakit.errors import ConfigError
 
 EXAMPLE = "Example: nolakit export reviews-adapter --to lora -o reviews-lora"
 FORMATS = {
-    "lora": (),
+    "lora": ("base", "approximate_rank"),
     "merged": ("base", "max_shard_size"),
     "gguf": ("base",),
 }  # and the options that each has
@@ -33,7 +33,13 @@ def command(
         ),
     ] = "lora",
     base: Annotated[
-        str | None, typer.Option(help="Base of merged and gguf, where it is not the one the adapter names.")
+        str | None,
+        typer.Option(
+            help="Base, where it is not the one the adapter names; lora needs it for methods computed from its weights."
+        ),
+    ] = None,
+    approximate_rank: Annotated[
+        int | None, typer.Option(help="lora: the best of this rank, for an update that has more.")
     ] = None,
     dtype: Annotated[
         str | None,
@@ -49,7 +55,9 @@ def command(
     check_dtype(dtype)
     if to not in FORMATS:
         raise ConfigError(f"found --to {to!r}; expected one of {', '.join(FORMATS)}")
-    options: dict[str, Any] = given(base=base, max_shard_size=max_shard_size)
+    options: dict[str, Any] = given(
+        base=base, max_shard_size=max_shard_size, approximate_rank=approximate_rank
+    )
     for name in options.keys() - FORMATS[to]:
         raise ConfigError(
             f"found --{name.replace('_', '-')} with --to {to}, which has no use for it; leave it out"
@@ -61,6 +69,7 @@ def command(
     _ = open_adapter(adapter).record  # one that cannot be read is told before anything is written
     if dtype is not None:
         options["dtype"] = getattr(torch, dtype)
+    errors: list[float] = []
     with counted("exporting") as progress:
         if to == "gguf":
             from nolakit.export.gguf import export_gguf
@@ -73,14 +82,19 @@ def command(
         else:
             from nolakit.export.lora import export_lora
 
-            export_lora(adapter, output, overwrite=overwrite, **options)
+            export_lora(adapter, output, overwrite=overwrite, report=errors.append, **options)
     if to != "gguf":
         from nolakit.adapter.packed_files import write_record
 
         write_record(adapter, output)  # so that the export can be evaluated
     files = [output] if to == "gguf" else output.glob("*.safetensors")
     values = {"output": str(output), "format": to, "bytes": sum(file.stat().st_size for file in files)}
+    if errors:
+        values["relative_error"] = errors[0]
     if as_json:
         print_json(values)
     else:
-        print_facts(f"exported: {output}", {"format": to, "bytes of weights": values["bytes"]})
+        facts: dict[str, Any] = {"format": to, "bytes of weights": values["bytes"]}
+        if errors:
+            facts["error, relative to the update"] = f"{errors[0]:.4g}"
+        print_facts(f"exported: {output}", facts)

@@ -16,6 +16,7 @@ from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.adapter.writing import new_file
 from nolakit.errors import AdapterError, ConfigError, UnsupportedError
 from nolakit.export.base_files import base_config, base_of
+from nolakit.export.base_weights import weights_of
 from nolakit.export.gguf_base import architecture_of, heads_of, tensor_names
 from nolakit.export.scaling import scaling_of
 
@@ -75,7 +76,7 @@ def export_gguf(
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
         writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
         names = tensor_names(gguf, architecture, config)
-        modules, factors = list(file.modules()), expand(file)
+        modules, factors = list(file.modules()), expand(file, weight_at=weights_of(file, base))
         for done, module in enumerate(modules, 1):
             lora_a = factors.pop(f"{FILE_PREFIX}{module.path}.lora_A.weight").numpy()
             lora_b = factors.pop(f"{FILE_PREFIX}{module.path}.lora_B.weight").numpy()

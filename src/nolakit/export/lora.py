@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from nolakit.adapter.contents import Adapter
 from nolakit.adapter.expand import expand
 from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, open_adapter
+from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.adapter.writing import new_folder
+from nolakit.export.approximation import approximation
+from nolakit.export.base_weights import weights_of
 from nolakit.export.scaling import scaling_of
 
 # What a LoRA configuration takes over as it stands.
@@ -31,32 +37,69 @@ def lora_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def export_lora(
-    adapter: str | Path, folder: str | Path, *, dtype: torch.dtype = torch.float32, overwrite: bool = False
+    adapter: str | Path,
+    folder: str | Path,
+    *,
+    base: str | Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    approximate_rank: int | None = None,
+    report: Callable[[float], None] | None = None,
+    overwrite: bool = False,
 ) -> Path:
-    """Write an adapter as a PEFT LoRA folder whose update is the same.
+    """Write an adapter as a PEFT LoRA folder whose update is the same, or the best of a rank.
 
     Args:
         adapter: an adapter folder or a packed file.
         folder: where to write; appears whole or not at all.
+        base: of methods that are computed from the base's weights: a folder or a hub id; None is the base that the
+            adapter names.
         dtype: of the factors.
+        approximate_rank: write the best approximation of this rank instead, in the Frobenius norm; for methods whose
+            update has full rank, which have no factors, the only way.
+        report: called with the error of the approximation, relative to the update, over all modules.
         overwrite: replace what is there.
 
     Returns:
         The folder.
 
     Raises:
-        AdapterError, UnsupportedError: as `expand`.
+        AdapterError, UnsupportedError, BaseNeededError, BaseMismatchError, ModelError: as `expand` and `weights_of`.
         OutputExistsError: `folder` is there and `overwrite` is not set.
 
     Size: rank * (in + out) numbers a module, which is what the coefficients saved.
     """
     file = open_adapter(adapter)
-    tensors = expand(file, dtype=dtype)
-    for module in file.modules():
-        scaling_of(file.config, module)  # what another program could not compute is not written
+    if approximate_rank is None:
+        tensors = expand(file, dtype=dtype, weight_at=weights_of(file, base))
+    else:
+        tensors, error = approximation(file, approximate_rank, weight_at=weights_of(file, base), dtype=dtype)
+        if report is not None:
+            report(error)
+    config = file.config | rank_options(file, tensors)
     with file.open_tensors() as source:
         tensors.update({key: source.get_tensor(key) for key in file.other_tensors()})
-    return write_lora(file.config, tensors, folder, overwrite=overwrite)
+    return write_lora(config, tensors, folder, overwrite=overwrite)
+
+
+def rank_options(adapter: Adapter, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """r, lora_alpha and their patterns for factors whose rank is the method's own, so that the scaling stays; {} where
+    the ranks are the configuration's. Raises AdapterError for a scaling that no other program could compute."""
+    found: dict[str, tuple[int, float]] = {}
+    changed = False
+    for module in adapter.modules():
+        rank = tensors[f"{FILE_PREFIX}{module.path}.lora_A.weight"].shape[0]
+        scaling = scaling_of(adapter.config, module)
+        changed |= rank != module.dims["lora_A"][0]
+        found[module.path] = rank, scaling * (math.sqrt(rank) if adapter.config.get("use_rslora") else rank)
+    if not changed:
+        return {}
+    (r, alpha), _ = Counter(found.values()).most_common(1)[0]
+    return {
+        "r": r,
+        "lora_alpha": alpha,
+        "rank_pattern": {path: rank for path, (rank, _) in found.items() if rank != r},
+        "alpha_pattern": {path: own for path, (_, own) in found.items() if own != alpha},
+    }
 
 
 def write_lora(

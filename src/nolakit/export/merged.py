@@ -13,12 +13,13 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors.torch import save_file
 
 from nolakit.adapter.contents import Adapter, TensorInfo
-from nolakit.adapter.expand import expand
+from nolakit.adapter.expand import Updates
 from nolakit.adapter.files import open_adapter
 from nolakit.adapter.fingerprint import check_fingerprint
 from nolakit.adapter.writing import check_free, new_folder
 from nolakit.errors import ConfigError, UnsupportedError
 from nolakit.export.base_files import CONFIG, INDEX, BaseFiles, base_of, open_base
+from nolakit.export.base_weights import planned_weights
 from nolakit.export.merge_plan import Plan, new_plan, plan_updates
 from nolakit.export.merge_stored import plan_stored
 from nolakit.export.merge_weights import DTYPES, merged_weight
@@ -106,12 +107,12 @@ def write_merged(
         raise ConfigError(
             f"found max_shard_size {max_shard_size!r}; expected such as 5GB or 500MB"
         ) from error
-    factors, done = expand(adapter), 0
+    updates, done = Updates(adapter, weight_at=planned_weights(plan)), 0
     with adapter.open_tensors() as stored:
         for filename, names in split.filename_to_tensors.items():
             shard = {}
             for name in names:
-                shard[name] = merged_weight(name, plan.weights[name], plan, stored, factors, wanted)
+                shard[name] = merged_weight(name, plan.weights[name], plan, stored, updates, wanted)
                 done += 1
                 if progress:
                     progress(done, len(sizes))

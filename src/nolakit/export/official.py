@@ -20,7 +20,7 @@ from nolakit.adapter.headers import open_safetensors, read_header
 from nolakit.adapter.writing import check_free
 from nolakit.errors import AdapterError, AdapterNotFoundError, DeviceError, UnsupportedError
 from nolakit.export.lora import write_lora
-from nolakit.methods.base import ROLES
+from nolakit.methods.site import ROLES
 
 CONVERSION = """import torch; from safetensors.torch import save_file
 save_file({k: v.contiguous() for k, v in torch.load("adapter_model.bin", map_location="cpu").items()}, \

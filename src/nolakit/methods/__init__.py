@@ -1,9 +1,13 @@
-"""The methods of the family, by name. A new one is a file beside `nola.py` and a row here."""
+"""The methods of the family, by name. A new one is a file beside `nola.py` and a row here.
+
+A package of its own adds one with `register`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nolakit.errors import ConfigError
 
@@ -11,7 +15,11 @@ if TYPE_CHECKING:
     from nolakit.methods.base import Method
 
 # name -> module and class; imported on first use, so that a name costs no torch
-_METHODS = {"nola": ("nolakit.methods.nola", "Nola")}
+_METHODS = {
+    "nola": ("nolakit.methods.nola", "Nola"),
+    "vera": ("nolakit.methods.vera", "Vera"),
+    "lora_xs": ("nolakit.methods.lora_xs", "LoraXs"),
+}
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"
 
@@ -19,6 +27,34 @@ PEFT_TYPE_PREFIX = "NOLAKIT_"
 def names() -> list[str]:
     """Every method's name."""
     return list(_METHODS)
+
+
+def register(name: str, module: str, attribute: str) -> None:
+    """Add a method of another package, before PEFT is imported or `nolakit.tuner.registration.register_all` is called
+    again.
+
+    Args:
+        name: in lower case, a Python identifier.
+        module, attribute: where its class is, a `nolakit.methods.base.Method`.
+
+    Raises:
+        ConfigError: a name that another method has, or that is no name.
+    """
+    if (
+        not name.isidentifier()
+        or name != name.lower()
+        or _METHODS.get(name, (module, attribute)) != (module, attribute)
+    ):
+        raise ConfigError(
+            f"found the method name {name!r}; expected an identifier in lower case that none of "
+            f"{', '.join(names())} has"
+        )
+    _METHODS[name] = (module, attribute)
+
+
+def class_name(name: str) -> str:
+    """The name of a method's class, which is not imported for it."""
+    return _METHODS[name][1]
 
 
 def method_class(name: str) -> type[Method]:
@@ -31,6 +67,21 @@ def method_class(name: str) -> type[Method]:
         raise ConfigError(f"found method {name!r}; expected one of {', '.join(names())}")
     module, attribute = _METHODS[name]
     return getattr(import_module(module), attribute)
+
+
+def from_config(name: str, config: Mapping[str, Any]) -> Method:
+    """The method called `name` as a stored configuration describes it, over a basis where it says so.
+
+    Raises:
+        ConfigError, BasisError: no method of that name, or a value out of range.
+        KeyError: an option is missing.
+    """
+    method = method_class(name).from_config(config)
+    if config.get("coefficient_basis") is None:
+        return method
+    from nolakit.methods.over import Over
+
+    return Over(method, config["coefficient_basis"], config.get("seed", 0))
 
 
 def peft_type(name: str) -> str:

@@ -1,109 +1,294 @@
-"""What every method is: two LoRA factors that are functions of a few trained numbers.
+"""What every method is: an update of a weight that is a function of a few trained numbers.
 
-    W' = W + scaling * lora_B(theta_B) lora_A(theta_A),  lora_A (rank, in), lora_B (out, rank)
+    W' = W + scaling * lora_B lora_A     two LoRA factors, each a function of its numbers
+    W' = W + scaling * Delta             a dense method: an update of full rank, without cheap factors
 
-A method says how many numbers a factor has and how to compute the factor from them. Training, merging,
-files and exports are written once, on top of this. Nothing here imports peft or transformers.
+A method says how many numbers a factor trains, where they start and how to compute the factor from them. Training,
+merging, files, exports, packing and the store are written once, on top of this. Nothing here imports peft or
+transformers, and no module of a method imports torch before numbers are computed.
+
+A dense method is written as a `lora_A` of shape (out, in) beside a `lora_B` that is the identity.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from nolakit.errors import ConfigError
+from nolakit.basis.streams import stream_number
+from nolakit.errors import ConfigError, UnsupportedError
+from nolakit.methods.site import Factor, Role, Site
 
 if TYPE_CHECKING:
     import torch
 
     from nolakit.basis.integers import Integers
 
-Role = Literal["lora_A", "lora_B"]
-ROLES: tuple[Role, ...] = ("lora_A", "lora_B")
-
-
-@dataclass(frozen=True)
-class FactorShape:
-    """Where a factor sits and what shape it has.
-
-    path: canonical module path (`docs/format.md`, section 4).
-    dims: `(rank, in)` or `(out, rank)`, with a convolution's kernel behind: `(rank, in, height, width)`.
-    """
-
-    role: Role
-    path: str
-    dims: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Entries of the factor."""
-        return prod(self.dims)
-
-    @property
-    def fan_in(self) -> int:
-        """Inputs that one output sums over."""
-        return prod(self.dims[1:])
+Degree = Literal["linear", "quadratic", "other"]
+Calibration = Literal["activations", "gradient"]
 
 
 class Method(ABC):
-    """A parametrisation of LoRA's factors."""
+    """A parametrisation. A subclass is a frozen dataclass whose fields are its options (`option`).
+
+    Class variables, besides the texts for the table of methods:
+        degree: of the update in the trained numbers. Adapters of a linear method add and average exactly.
+        r, lora_alpha: defaults of the configuration; lora_alpha None takes r, so that the update is not scaled.
+        use_rslora: default: scaling is lora_alpha / sqrt(r) in place of lora_alpha / r.
+        learning_rate, learning_rate_source: for AdamW, where a run names none.
+        dense: the update is `lora_A` alone, of shape (out, in).
+        fused: a dense method whose `apply` needs no update matrix.
+        grouped: grouped convolutions are adapted too.
+        from_weight: a factor has a frozen part that is computed from the base's weight.
+        exact: factors of integers are defined to the bit, by `integer_factors`.
+        replayable: the graph of `factors` saves no tensor, so that one graph serves many backward passes.
+    """
 
     name: ClassVar[str]
-    update: ClassVar[str]  # one line each, for the table of methods
+    title: ClassVar[str]
+    update: ClassVar[str]
     trained: ClassVar[str]
     source: ClassVar[str]
+    degree: ClassVar[Degree] = "quadratic"
+    r: ClassVar[int] = 8
+    lora_alpha: ClassVar[int | None] = None
+    use_rslora: ClassVar[bool] = False
+    learning_rate: ClassVar[float]
+    learning_rate_source: ClassVar[str]
+    dense: ClassVar[bool] = False
+    fused: ClassVar[bool] = False
+    grouped: ClassVar[bool] = False
+    from_weight: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+    replayable: ClassVar[bool] = False
+
+    sites: tuple[Site, ...] = ()  # all modules of the adapter, by path; of a bound method
 
     @classmethod
-    @abstractmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Method:
-        """The method as an `adapter_config.json`, or a configuration's `to_dict()`, describes it."""
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The method as an `adapter_config.json`, or a configuration's `to_dict()`, describes it.
+
+        Raises:
+            KeyError: an option is not there; those whose default is None may be absent.
+            ConfigError, BasisError: a value out of range.
+        """
+        return cls(
+            **{name: config[name] if required else config.get(name) for name, required in cls.options()}
+        )
+
+    @classmethod
+    def options(cls) -> tuple[tuple[str, bool], ...]:
+        """Names of the fields, and whether a stored configuration must have them."""
+        found = _OPTIONS.get(cls)
+        if found is None:
+            fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType] - subclasses are dataclasses
+            found = _OPTIONS[cls] = tuple((field.name, field.default is not None) for field in fields)
+        return found
+
+    def bind(self, sites: Sequence[Site]) -> Self:
+        """This method with the knowledge of all modules that the adapter has, in whatever order.
+
+        Raises:
+            UnsupportedError, ConfigError: a module that the method cannot adapt.
+        """
+        bound = copy.copy(self)
+        object.__setattr__(bound, "sites", tuple(sorted(sites, key=lambda site: site.path)))
+        for site in bound.sites:
+            bound.check_site(site)
+        return bound
+
+    def check_site(self, site: Site) -> None:
+        """Raises UnsupportedError or ConfigError for a module that the method cannot adapt."""
+        if site.grouped and not self.grouped:
+            raise UnsupportedError(
+                f"found a grouped convolution at {site.path!r}, which {self.name!r} cannot adapt; name other "
+                "target_modules, or take nola"
+            )
+
+    # How many numbers, and where they are
 
     @abstractmethod
-    def count(self, role: Role) -> int:
-        """Trained numbers of one factor."""
+    def count(self, factor: Factor) -> int:
+        """Trained numbers that are stored with one factor; 0 stores none. Of a bound method."""
 
-    @abstractmethod
-    def factors(self, coefficients: torch.Tensor, shapes: Sequence[FactorShape]) -> Sequence[torch.Tensor]:
-        """The factors of one group, made together, differentiable in the coefficients.
+    def uniform(self) -> dict[Role, int] | None:
+        """`count` of each role where all modules have the same, which is known without binding; else None."""
+        return None
+
+    def owner(self, factor: Factor) -> Factor | None:
+        """The factor whose numbers this one is also computed from, since modules share them; None where it takes its
+        own alone. An owner is its own owner."""
+        return None
+
+    def start(self, factor: Factor) -> torch.Tensor | None:
+        """The numbers at step 0, float32, from the portable basis; None is zero. # shape: (count,)"""
+        return None
+
+    # What they become
+
+    def rank(self, site: Site) -> int:
+        """Columns of lora_B and rows of lora_A; a dense method's is never asked for."""
+        return site.rank
+
+    def dims(self, factor: Factor) -> tuple[int, ...]:
+        """The shape of the factor that is made: plain LoRA's with the method's own rank."""
+        site = factor.site
+        rank = site.outputs if self.dense else self.rank(site)
+        if rank == site.rank:
+            return factor.dims
+        return (rank, *site.lora_A[1:]) if factor.role == "lora_A" else (site.outputs, rank, *site.lora_B[2:])
+
+    def group(self, factor: Factor) -> Hashable:
+        """Factors of equal group are made together: those that share numbers must be, others where that costs less."""
+        return self.owner(factor) or factor
+
+    def factors(
+        self,
+        numbers: Sequence[torch.Tensor],
+        factors: Sequence[Factor],
+        tied: torch.Tensor | None = None,
+        frozen: Sequence[torch.Tensor | None] | None = None,
+    ) -> Sequence[torch.Tensor]:
+        """The factors of one group, made together, differentiable in the numbers.
 
         Args:
-            coefficients: one row a factor. # shape: (len(shapes), count)
-            shapes: of equal `group`.
+            numbers: the trained numbers of each factor. # shape of each: (count,)
+            factors: of equal `group`.
+            tied: the numbers of their owner, if they have one.
+            frozen: what `frozen` made for each factor.
 
         Returns:
-            Tensors of `shape.dims` in float32, or float64 where the coefficients are float64.
+            Tensors of `dims` in float32, or float64 where the numbers are float64.
         """
+        parts = frozen or [None] * len(factors)
+        made = [
+            self.factor(own, factor, tied, part)
+            for own, factor, part in zip(numbers, factors, parts, strict=True)
+        ]
+        return [matrix.reshape(self.dims(factor)) for matrix, factor in zip(made, factors, strict=True)]
 
-    def group(self, shape: FactorShape) -> Hashable:
-        """Factors of equal group cost less together than apart. Each is its own unless a method says more."""
-        return shape
+    def factor(
+        self, numbers: torch.Tensor, factor: Factor, tied: torch.Tensor | None, frozen: torch.Tensor | None
+    ) -> torch.Tensor:
+        """One factor as a matrix: lora_A (rank, inputs), lora_B (outputs, rank), a dense update (outputs, inputs).
+        A method overrides this, or `factors`."""
+        raise NotImplementedError
 
-    def expand(
-        self, coefficients: torch.Tensor | Integers, shapes: Sequence[FactorShape]
-    ) -> Sequence[torch.Tensor]:
-        """The factors of one group from stored coefficients: `factors`, of integers the products with their scales.
-        A method whose factors are exact sums of integers overrides `integer_factors`."""
-        import torch
+    def apply(
+        self,
+        x: torch.Tensor,
+        numbers: torch.Tensor,
+        factor: Factor,
+        tied: torch.Tensor | None,
+        frozen: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """`x Delta^T` of a dense method without Delta, where `fused`. # shape: (*batch, inputs) -> (*batch, outputs)"""
+        raise NotImplementedError
 
-        if isinstance(coefficients, torch.Tensor):
-            return self.factors(coefficients, shapes)
-        return self.integer_factors(coefficients, shapes)
+    def integer_factors(self, numbers: Integers, factors: Sequence[Factor]) -> Sequence[torch.Tensor]:
+        """The factors of one group from integers, where `exact`."""
+        raise NotImplementedError
 
-    def integer_factors(
-        self, coefficients: Integers, shapes: Sequence[FactorShape]
-    ) -> Sequence[torch.Tensor]:
-        """As `factors`, from integers with a scale a row."""
-        return self.factors(coefficients.dequantised(), shapes)
+    # Frozen parts that the base's weight gives
 
-    def factor(self, coefficients: torch.Tensor, shape: FactorShape) -> torch.Tensor:
-        """One factor. # shape: (count,) -> shape.dims"""
-        return self.factors(coefficients[None], (shape,))[0]
+    @property
+    def calibration(self) -> Calibration | None:
+        """What must be measured on data before training starts."""
+        return None
+
+    @property
+    def stores_frozen(self) -> bool:
+        """Whether the frozen parts are stored, because nothing could compute them again or it was asked."""
+        return False
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether an adapter cannot be expanded without its base's weights."""
+        return self.from_weight and not self.stores_frozen
+
+    def frozen_dims(self, factor: Factor) -> tuple[int, int] | None:
+        """The shape of the frozen part, where it is stored."""
+        return None
+
+    def measured_dims(self, site: Site) -> tuple[int, ...] | None:
+        """The shape of what calibration measures, where that is stored and the frozen parts are computed from it."""
+        return None
+
+    def frozen(
+        self, site: Site, weight: torch.Tensor, measured: torch.Tensor | None = None
+    ) -> dict[Role, torch.Tensor]:
+        """The frozen parts of a module's factors, float32.
+
+        Args:
+            weight: the base's, as a matrix in float32. # shape: (outputs, inputs)
+            measured: what calibration measured there: mean absolute inputs (inputs,), or the gradient of the weight.
+        """
+        raise NotImplementedError
+
+    def calibrated_start(
+        self, site: Site, weight: torch.Tensor, measured: torch.Tensor
+    ) -> dict[Role, torch.Tensor]:
+        """The numbers at step 0 where calibration gives them; the roles that are absent keep `start`."""
+        return {}
+
+    # For those who write methods
+
+    def random(
+        self,
+        what: str,
+        dims: tuple[int, ...],
+        *,
+        like: torch.Tensor,
+        path: str | None = None,
+        std: float | None = None,
+    ) -> torch.Tensor:
+        """Frozen random numbers of the portable basis: U(-1, 1) in 256 steps, or of standard deviation `std`.
+
+        Args:
+            what: their name, which is their stream's role; unique within the method.
+            path: of the module whose own they are; None where all modules share them.
+            like: gives the device, and float64 where it is that.
+        """
+        from nolakit import basis
+
+        size = 1
+        for length in dims:
+            size *= length
+        bound = 1.0 if std is None else std / ENTRY_STD
+        made = basis.vector(
+            size,
+            seed=getattr(self, "seed", 0),
+            stream=stream_number(what, path),
+            bound=bound,
+            device=like.device,
+        )
+        return made.to(like.dtype).reshape(dims)
+
+
+_OPTIONS: dict[type[Method], tuple[tuple[str, bool], ...]] = {}
+ENTRY_STD = ((2**16 - 1) / (3 * 2**16)) ** 0.5  # of the basis' entries
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of a method: its default, and what the command line and the documentation say of it."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def seed_option() -> Any:
+    """The field `seed` of a method with random parts."""
+    return option(0, "Regenerates the frozen random numbers")
 
 
 def check_positive_integer(name: str, value: Any) -> None:
     """Raises ConfigError unless `value` is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"found {name}={value!r}; expected an integer of at least 1")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raises ConfigError unless `value` is a boolean."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"found {name}={value!r}; expected true or false")

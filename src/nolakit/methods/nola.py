@@ -12,14 +12,14 @@ and the seed are stored. Source: Koohpayegani et al., ICLR 2024, arXiv 2310.0255
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nolakit import basis
 from nolakit.basis.streams import check_seed
-from nolakit.errors import ConfigError
-from nolakit.methods.base import FactorShape, Method, Role, check_positive_integer
+from nolakit.methods.base import Method, check_flag, check_positive_integer, option, seed_option
+from nolakit.methods.site import Factor, Role
 
 if TYPE_CHECKING:
     import torch
@@ -27,67 +27,84 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Nola(Method):
-    """NOLA's settings: see the module's equation, with k = num_basis_a and l = num_basis_b."""
+    """NOLA's settings: see the module's equation, with k = num_basis_a and l = num_basis_b, or num_basis for both.
+
+    Published: LLaMA-2 r=16, lora_alpha=4, lr 1e-3, num_basis 128 / 256 / 512 for 7B / 13B / 70B; GPT-2 M r=8,
+    lora_alpha=8, num_basis=512, lr 5e-3. The rank costs no trained numbers.
+    """
 
     name = "nola"
+    title = "NOLA"
     update = "B A, both linear combinations of frozen random matrices"
-    trained = "num_basis_a + num_basis_b"
+    trained = "num_basis_a + num_basis_b a module"
     source = "arXiv 2310.02556"
+    r = 16
+    learning_rate = 5e-3
+    learning_rate_source = "arXiv 2310.02556, official scripts: 1e-3 (LLaMA-2) to 1e-2 (GPT-2 L)"
+    grouped = True
+    exact = True
+    replayable = True
 
-    seed: int
-    num_basis_a: int
-    num_basis_b: int
-    share_basis: bool
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Nola:
-        def apart(name: str) -> int:
-            return config["num_basis"] if config.get(name) is None else config[name]
-
-        return cls(config["seed"], apart("num_basis_a"), apart("num_basis_b"), config["share_basis"])
+    seed: int = seed_option()
+    num_basis: int = option(512, "Frozen random matrices for each factor")
+    num_basis_a: int | None = option(None, "num_basis for lora_A alone")
+    num_basis_b: int | None = option(None, "num_basis for lora_B alone")
+    share_basis: bool = option(True, "One basis for all modules, which a kernel makes once for many")
 
     def __post_init__(self) -> None:
-        check_positive_integer("num_basis", self.num_basis_a)
-        check_positive_integer("num_basis", self.num_basis_b)
+        check_positive_integer("num_basis", self.num_basis)
+        for count in self.uniform().values():
+            check_positive_integer("num_basis", count)
         check_seed(self.seed)
-        if not isinstance(self.share_basis, bool):
-            raise ConfigError(f"found share_basis={self.share_basis!r}; expected true or false")
+        check_flag("share_basis", self.share_basis)
 
-    def count(self, role: Role) -> int:
-        return self.num_basis_a if role == "lora_A" else self.num_basis_b
+    def uniform(self) -> dict[Role, int]:
+        k, l = self.num_basis_a, self.num_basis_b  # noqa: E741 - the paper's letters
+        return {"lora_A": self.num_basis if k is None else k, "lora_B": self.num_basis if l is None else l}
 
-    def group(self, shape: FactorShape) -> Hashable:
+    def count(self, factor: Factor) -> int:
+        return self.uniform()[factor.role]
+
+    def group(self, factor: Factor) -> Hashable:
         """Factors of one role and size that share a basis: it is generated once for all of them."""
-        return (shape.role, shape.dims) if self.share_basis else shape
+        return (factor.role, factor.dims) if self.share_basis else factor
 
-    def factors(self, coefficients: torch.Tensor, shapes: Sequence[FactorShape]) -> Sequence[torch.Tensor]:
-        return self._with_offsets(basis.combine(coefficients, **self._address(shapes[0])), shapes)
-
-    def integer_factors(
-        self, coefficients: basis.Integers, shapes: Sequence[FactorShape]
+    def factors(
+        self,
+        numbers: Sequence[torch.Tensor],
+        factors: Sequence[Factor],
+        tied: torch.Tensor | None = None,
+        frozen: Sequence[torch.Tensor | None] | None = None,
     ) -> Sequence[torch.Tensor]:
+        import torch
+
+        return self._with_offsets(
+            basis.combine(torch.stack(tuple(numbers)), **self._address(factors[0])), factors
+        )
+
+    def integer_factors(self, numbers: basis.Integers, factors: Sequence[Factor]) -> Sequence[torch.Tensor]:
         """Equal bits on every backend and device: exact sums S of integers, then two float32 steps.
 
         lora = A0 + float32(S) s,   s = float32(scale / (256 sqrt(k))) from float64
         """
-        sums = basis.combine_integers(coefficients.values, **self._address(shapes[0]))
-        unit = 256 * math.sqrt(coefficients.values.shape[1])
-        steps = (coefficients.scales.double() / unit).float()
-        return self._with_offsets(sums.float() * steps[:, None], shapes)
+        sums = basis.combine_integers(numbers.values, **self._address(factors[0]))
+        unit = 256 * math.sqrt(numbers.values.shape[1])
+        steps = (numbers.scales.double() / unit).float()
+        return self._with_offsets(sums.float() * steps[:, None], factors)
 
-    def _address(self, first: FactorShape) -> dict[str, int]:
+    def _address(self, first: Factor) -> dict[str, Any]:
         stream = basis.stream_number(first.role, None if self.share_basis else first.path)
         return {"seed": self.seed, "stream": stream, "size": first.size}
 
-    def _with_offsets(self, sums: torch.Tensor, shapes: Sequence[FactorShape]) -> list[torch.Tensor]:
+    def _with_offsets(self, sums: torch.Tensor, factors: Sequence[Factor]) -> list[torch.Tensor]:
         rows = list(sums.unbind())
-        if shapes[0].role == "lora_A":
-            rows = [row + self.offset(shape, sums.device) for row, shape in zip(rows, shapes, strict=True)]
-        return [row.view(shape.dims) for row, shape in zip(rows, shapes, strict=True)]
+        if factors[0].role == "lora_A":
+            rows = [row + self.offset(factor, sums.device) for row, factor in zip(rows, factors, strict=True)]
+        return [row.view(factor.dims) for row, factor in zip(rows, factors, strict=True)]
 
-    def offset(self, shape: FactorShape, device: torch.device) -> torch.Tensor:
+    def offset(self, factor: Factor, device: torch.device) -> torch.Tensor:
         """A0, flattened: the first vector of the module's own stream over sqrt(in), float32.
         # shape: (rank * in,)"""
-        stream = basis.stream_number("lora_A0", shape.path)
-        bound = 1 / math.sqrt(shape.fan_in)
-        return basis.vector(shape.size, seed=self.seed, stream=stream, bound=bound, device=device)
+        stream = basis.stream_number("lora_A0", factor.path)
+        bound = 1 / math.sqrt(factor.fan_in)
+        return basis.vector(factor.size, seed=self.seed, stream=stream, bound=bound, device=device)

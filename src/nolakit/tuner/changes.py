@@ -9,10 +9,10 @@ pass; one in the middle of a pass is not.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 if TYPE_CHECKING:
     from nolakit.tuner.expansion import Expansion, Made
@@ -29,18 +29,22 @@ class Changes:
         self.places: dict[LinearFactor, int] = {}  # in the order of their first use
         self.last = -1
 
-    def none_since(self, made: Made, factor: LinearFactor) -> bool:
-        """Whether the factor's coefficients are still those that `made` was made from."""
-        parameter, position = factor.coefficients, factor.position
-        if made.parameters[position] is not parameter or parameter.dtype != made.values.dtype:
+    def none_since(self, made: Made, parameter: nn.Parameter) -> bool:
+        """Whether a parameter still has the values that `made` was made from."""
+        place = made.places.get(id(parameter))
+        if (
+            place is None
+            or made.parameters[place] is not parameter
+            or parameter.dtype != made.values[place].dtype
+        ):
             return False
         if parameter.device.type in COMPARED_AT_EVERY_USE:
-            return torch.equal(parameter, made.values[position])
-        return made.current and version_of(parameter) == made.versions[position]
+            return torch.equal(parameter, made.values[place])
+        return made.current and version_of(parameter) == made.versions[place]
 
     def note_use(self, factor: LinearFactor) -> None:
         """A factor is used: where that begins a pass, mark what is no longer current."""
-        if factor.coefficients.device.type in COMPARED_AT_EVERY_USE:
+        if factor.expansion.like(factor).device.type in COMPARED_AT_EVERY_USE:
             return
         place = self.places.setdefault(factor, len(self.places))
         if place < self.last:
@@ -48,12 +52,12 @@ class Changes:
         self.last = place
 
     def _compare(self, everything: list[Made]) -> None:
-        for device in {made.values.device for made in everything}:
-            here = [made for made in everything if made.values.device == device and made.current]
-            alike = all(p.dtype == made.values.dtype for made in here for p in made.parameters)
-            same = alike and torch.equal(
-                torch.cat(list(chain.from_iterable(made.parameters for made in here))),
-                torch.cat([made.values.flatten() for made in here]),
+        compared = [made for made in everything if made.current and made.values]
+        for device in {made.values[0].device for made in compared}:
+            here = [made for made in compared if made.values[0].device == device]
+            pairs = [pair for made in here for pair in zip(made.parameters, made.values, strict=True)]
+            same = all(parameter.dtype == value.dtype for parameter, value in pairs) and torch.equal(
+                torch.cat([parameter for parameter, _ in pairs]), torch.cat([value for _, value in pairs])
             )
             for made in here:
                 made.current = same

@@ -1,17 +1,20 @@
-"""Configuration of computed-factor adapters: PEFT's LoraConfig, less the options that cannot hold."""
+"""Configuration of computed-factor adapters: PEFT's LoraConfig, less the options that cannot hold.
+
+Each method has a class of its own, made from the method's own options: `NolaConfig` of `nolakit.methods.nola.Nola`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from peft import LoraConfig
 
+from nolakit import methods
 from nolakit.adapter.quantise import LARGEST
 from nolakit.errors import ConfigError, UnsupportedError
-from nolakit.methods import method_class
-from nolakit.methods.base import ROLES, Method, check_positive_integer
+from nolakit.methods.base import Method, check_positive_integer
 from nolakit.tuner.layer_pattern import LayerPattern
 from nolakit.tuner.peft_type import peft_type_member
 
@@ -32,6 +35,7 @@ REFUSED_OPTIONS = {
     "megatron_config": "Megatron's parallel layers hold factors of their own",
     "megatron_core": "Megatron's parallel layers hold factors of their own",
 }
+ABSENT_UNLESS_SET = ("packed", "coefficient_basis", "module_names", "frozen_check")
 
 
 @dataclass
@@ -39,18 +43,25 @@ class ComputedLoraConfig(LoraConfig):
     """LoraConfig for methods whose lora_A and lora_B are computed from a few trained numbers.
 
     Args:
+        lora_alpha: the update is scaled by lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora. None is the
+            method's own default.
         coefficient_bits: 8, 4, 3 or 2 trains with coefficients rounded as `nolakit.pack` will round them, and
             gradients that pass straight through, so that packing with as many bits or more costs nothing.
+        coefficient_basis: so many trained numbers for each factor, in place of the method's own, which become
+            linear combinations of frozen random vectors (`nolakit.methods.over`): NOLA over the method.
         packed: written by `nolakit pack` where the file beside the configuration is a packed one.
-        init_weights: True starts at the method's own start (an update of exactly zero); False draws the
-            coefficients at random from torch's global generator, so that a fresh adapter differs from its
-            base.
+        init_weights: True starts at the method's own start; False draws the coefficients at random from torch's
+            global generator, so that a fresh adapter differs from its base.
         base_model_prefix: written when the adapter is attached: the name under which the base model holds
             its headless model ("model", "bert"; "" for none). Module paths are stored without it.
         module_shapes: written when the adapter is attached: the factors' shapes, so that a saved adapter
             expands without its base.
+        module_names: written when the adapter is attached, where not every factor has numbers of its own: the
+            adapted modules.
         base_fingerprint: written when the adapter is attached: what the base looked like. Checked when the
             adapter is loaded; None checks nothing.
+        frozen_check: written when the adapter is attached, of parts that are computed from the base's weights:
+            one number of each, checked when they are computed again; None checks nothing.
 
     Raises:
         UnsupportedError: a LoRA option that cannot hold, with the reason.
@@ -60,13 +71,20 @@ class ComputedLoraConfig(LoraConfig):
     coefficient_bits: int | None = field(
         default=None, metadata={"help": "Train with coefficients of so many bits"}
     )
+    coefficient_basis: int | None = field(
+        default=None, metadata={"help": "Trained numbers of a factor, over frozen random vectors"}
+    )
     packed: bool = field(default=False, metadata={"help": "The file beside the configuration is packed"})
     init_weights: bool = field(default=True, metadata={"help": "False draws the coefficients at random"})
     base_model_prefix: str = field(
         default="", metadata={"help": "Prefix that module paths are stored without"}
     )
     module_shapes: dict | None = field(default=None, metadata={"help": "Shapes of the adapter's factors"})
+    module_names: list | None = field(default=None, metadata={"help": "Names of the adapted modules"})
     base_fingerprint: dict | None = field(default=None, metadata={"help": "What the base model looked like"})
+    frozen_check: list | None = field(
+        default=None, metadata={"help": "Check of what the base's weights gave"}
+    )
 
     method_name: ClassVar[str] = ""  # set by each method's configuration
     fingerprint_recorded = False  # no field; True on an object whose fingerprint is not from a file
@@ -91,6 +109,8 @@ class ComputedLoraConfig(LoraConfig):
             *(("rank_pattern", rank) for rank in (self.rank_pattern or {}).values()),
         ]:
             check_positive_integer(name, value)
+        if self.lora_alpha is None:
+            self.lora_alpha = self.r
         super().__post_init__()
         self.rank_pattern = LayerPattern(self.rank_pattern or {})
         self.alpha_pattern = LayerPattern(self.alpha_pattern or {})
@@ -99,21 +119,17 @@ class ComputedLoraConfig(LoraConfig):
 
     def method(self) -> Method:
         """The parametrisation that this configuration describes."""
-        return method_class(self.method_name).from_config(dataclasses.asdict(self))
+        return methods.from_config(self.method_name, vars(self))
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as `adapter_config.json` holds it: without the options that cannot hold."""
         values = super().to_dict()
         for option in refused_options():
             values.pop(option.name, None)
-        if not self.packed:
-            values.pop("packed", None)
+        for name in ABSENT_UNLESS_SET:
+            if not values.get(name):
+                values.pop(name, None)
         return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
-
-    def trained_per_module(self) -> int:
-        """Trained numbers that one targeted module adds."""
-        method = self.method()
-        return sum(method.count(role) for role in ROLES)
 
 
 def refused_options() -> list[dataclasses.Field]:
@@ -128,40 +144,69 @@ def default_of(option: dataclasses.Field) -> Any:
     return option.default
 
 
-@dataclass
-class NolaConfig(ComputedLoraConfig):
-    """Configuration of NOLA, for `peft.get_peft_model` and all that takes a PEFT configuration.
+def config_class(name: str) -> type[ComputedLoraConfig]:
+    """The configuration class of the method called `name`: `ComputedLoraConfig` with the method's own options and
+    defaults, called after the method's class. The same class each time.
 
-        lora_A = A0 + 1/sqrt(k) sum_i alpha_i A_i,   lora_B = 1/sqrt(l) sum_j beta_j B_j
-        W' = W + lora_alpha / r * lora_B lora_A
-
-    Trained: k + l numbers for each targeted module. Source: arXiv 2310.02556; `nolakit.methods.nola`.
-
-    Args:
-        r: rank of the update. It costs no trained numbers.
-        num_basis: k and l, the number of frozen random matrices for each factor.
-        num_basis_a, num_basis_b: k and l apart; None takes num_basis.
-        lora_alpha: the update is scaled by lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora.
-        seed: regenerates the frozen matrices, in [0, 2**64). The same seed gives the same on any machine.
-        share_basis: True takes one basis for all modules, so that a kernel can make it once for many;
-            False gives each module its own.
-
-    The other options are LoraConfig's. Published settings: LLaMA-2 r=16, lora_alpha=4, lr 1e-3, num_basis
-    128 / 256 / 512 for 7B / 13B / 70B; GPT-2 M r=8, lora_alpha=8, num_basis=512, lr 5e-3.
-
-    Example:
-        >>> NolaConfig(r=16, num_basis=512, lora_alpha=4, target_modules="all-linear", seed=0)
+    Raises:
+        ConfigError: no method has that name.
     """
+    method = methods.method_class(name)
+    title = f"{method.__name__}Config"
+    made = globals().get(title)
+    if made is not None and made.method_name == name:
+        return made
+    hints = get_type_hints(method)
+    own = [
+        (option.name, hints[option.name], field(default=option.default, metadata=option.metadata))
+        for option in dataclasses.fields(method)  # pyright: ignore[reportArgumentType] - a dataclass
+    ]
+    defaults = [
+        ("r", int, field(default=method.r, metadata={"help": "Rank of the update"})),
+        (
+            "lora_alpha",
+            int | None,
+            field(default=method.lora_alpha, metadata={"help": "Scale of the update, times r; default r"}),
+        ),
+        ("use_rslora", bool, field(default=method.use_rslora, metadata={"help": "Scale by 1 / sqrt(r)"})),
+    ]
+    namespace = {
+        "method_name": name,
+        "__doc__": _documentation(method),
+        "__module__": __name__,
+        "__annotations__": {},
+    }
+    made = dataclasses.make_dataclass(
+        title, [*own, *defaults], bases=(ComputedLoraConfig,), namespace=namespace
+    )
+    made.__module__ = __name__
+    globals()[title] = made  # where pickle looks for it
+    return made
 
-    r: int = field(default=16, metadata={"help": "Rank of the update"})
-    lora_alpha: int = field(default=16, metadata={"help": "The update is scaled by lora_alpha / r"})
-    num_basis: int = field(default=512, metadata={"help": "Frozen random matrices for each factor"})
-    num_basis_a: int | None = field(default=None, metadata={"help": "num_basis for lora_A alone"})
-    num_basis_b: int | None = field(default=None, metadata={"help": "num_basis for lora_B alone"})
-    seed: int = field(default=0, metadata={"help": "Regenerates the frozen matrices"})
-    share_basis: bool = field(default=True, metadata={"help": "One basis for all modules"})
 
-    method_name: ClassVar[str] = "nola"
+def _documentation(method: type[Method]) -> str:
+    alpha = "r" if method.lora_alpha is None else method.lora_alpha
+    lines = [
+        f"Configuration of {method.title}, for `peft.get_peft_model` and all that takes a PEFT configuration.",
+        "",
+        f"Update: {method.update}. Trained: {method.trained}. Source: {method.source}; `{method.__module__}`.",
+        "",
+        "Args:",
+        *(f"    {one.name}: {one.metadata['help']}." for one in dataclasses.fields(method)),  # pyright: ignore[reportArgumentType]
+        f"    r: rank of the update, {method.r} by default.",
+        f"    lora_alpha: {alpha} by default; the update is scaled by lora_alpha / "
+        f"{'sqrt(r)' if method.use_rslora else 'r'}.",
+        "",
+        f"The other options are `ComputedLoraConfig`'s. Learning rate: {method.learning_rate:g}"
+        f" ({method.learning_rate_source}).",
+    ]
+    return "\n".join(lines)
 
 
-CONFIGS: tuple[type[ComputedLoraConfig], ...] = (NolaConfig,)
+def __getattr__(name: str) -> Any:
+    """`NolaConfig` and the others, made when they are first asked for."""
+    if name.endswith("Config") and not name.startswith("_"):
+        for method in methods.names():
+            if name == f"{methods.class_name(method)}Config":
+                return config_class(method)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

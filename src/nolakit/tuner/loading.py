@@ -63,7 +63,7 @@ def unpacked_state(state: dict[str, torch.Tensor], config: ComputedLoraConfig) -
         for key, value in state.items()
     }
     packed = read_packed_tensors(stored, "the packed adapter")
-    if methods.method_class(packed.method).from_config(packed.config) != config.method():
+    if methods.from_config(packed.method, packed.config) != config.method():
         raise AdapterError(
             f"found a packed adapter of {packed.config}, and beside it the configuration {config.to_dict()}; they "
             "are of two adapters: fetch both again"

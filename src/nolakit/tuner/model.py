@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from typing import Any
 
 import torch
 from peft import LoraConfig, LoraModel
@@ -24,11 +25,11 @@ from torch import nn
 from nolakit.adapter.fingerprint import Dims, check_fingerprint, fingerprint, weight_of
 from nolakit.adapter.paths import canonical_path
 from nolakit.adapter.shapes import compact_shapes
-from nolakit.errors import BaseMismatchError, UnsupportedError
-from nolakit.methods.base import ROLES, FactorShape
+from nolakit.errors import NolakitError, UnsupportedError
+from nolakit.methods.site import ROLES, Factor, Role, Site
+from nolakit.tuner.binding import bind
 from nolakit.tuner.config import ComputedLoraConfig
-from nolakit.tuner.expansion import share_expansions
-from nolakit.tuner.factor import LinearFactor, factor_like
+from nolakit.tuner.factor import PACKED, LinearFactor, factor_like
 from nolakit.tuner.loading import unpacked_state
 from nolakit.tuner.naming import (
     aligned_key,
@@ -55,25 +56,25 @@ class ComputedLoraModel(LoraModel):
         trained_before = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with _quiet_rng():
             super().inject_adapter(model, adapter_name, *args, **kwargs)
-        layers = self._adapted_layers(adapter_name)
-        factors = {
+        keys, layers = self._adapted_layers(adapter_name)
+        factors: dict[str, dict[Role, Any]] = {
             path: {role: getattr(layer, role)[adapter_name] for role in ROLES}
             for path, layer in layers.items()
         }
+        dims = {path: {role: roles[role].shape.dims for role in ROLES} for path, roles in factors.items()}
+        bases = {path: layer.get_base_layer() for path, layer in layers.items()}
         try:
-            dims = {path: {role: roles[role].shape.dims for role in ROLES} for path, roles in factors.items()}
-            record_base(config, dims, {path: layer.get_base_layer() for path, layer in layers.items()})
-        except BaseMismatchError:
+            record_base(config, dims, bases)
+            bind(config, factors, keys, bases)
+        except NolakitError:
             self._take_back(adapter_name, trained_before)
             raise
         config.module_shapes = compact_shapes(dims)
         if every_linear:
             paths = base_layer_paths(model, config.base_model_prefix)
             config.target_modules = short_names(set(layers), paths)  # pyright: ignore[reportAttributeAccessIssue] - PEFT keeps a set here
-        each_factor = [roles[role] for roles in factors.values() for role in ROLES]
-        share_expansions(each_factor)
         if not config.init_weights:
-            for factor in each_factor:
+            for factor in (roles[role] for roles in factors.values() for role in ROLES):
                 factor.randomize()
 
     def _take_back(self, adapter_name: str, trained_before: list[nn.Parameter]) -> None:
@@ -112,12 +113,13 @@ class ComputedLoraModel(LoraModel):
         finally:
             self.peft_config[adapters[0]] = first
 
-    def _adapted_layers(self, adapter_name: str) -> dict[str, LoraLayer]:
-        """The LoRA layers that hold computed factors of an adapter, by canonical path.
+    def _adapted_layers(self, adapter_name: str) -> tuple[dict[str, str], dict[str, LoraLayer]]:
+        """The LoRA layers that hold computed factors of an adapter, and their paths here, by canonical path.
 
         Raises:
             UnsupportedError: two modules have one canonical path, and would share their random numbers.
         """
+        keys: dict[str, str] = {}
         layers: dict[str, LoraLayer] = {}
         for key, module in self.model.named_modules():
             factors = module.lora_A if isinstance(module, LoraLayer) else {}
@@ -129,8 +131,8 @@ class ComputedLoraModel(LoraModel):
                         f"found a second module with the canonical path {path!r}, at {key!r}; "
                         "rename one of the two"
                     )
-                layers[path] = module
-        return layers
+                layers[path], keys[path] = module, key
+        return keys, layers
 
     @classmethod
     def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
@@ -190,6 +192,7 @@ def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraCon
         UnsupportedError: a layer whose LoRA factors are not two Linear or Conv2d modules.
     """
     method = config.method()
+    originals: dict[Role, nn.Linear | nn.Conv2d] = {}
     for role in ROLES:
         factors = getattr(layer, role, {})
         original = factors[adapter_name] if adapter_name in factors else None  # noqa: SIM401 - ModuleDict
@@ -204,10 +207,14 @@ def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraCon
             raise UnsupportedError(
                 f"found a tensor-parallel layer at {path!r}; load the base without tp_plan"
             )
-        shape = FactorShape(role, path, tuple(original.weight.shape))
-        made = factor_like(original, method, shape, layer.get_base_layer())
-        made.bits, made.awaited = config.coefficient_bits, config.packed
-        factors[adapter_name] = made
+        originals[role] = original
+    if not originals:
+        return
+    site = Site(path, *(tuple(originals[role].weight.shape) for role in ROLES))
+    for role, original in originals.items():
+        made = factor_like(original, method, Factor(role, site), layer.get_base_layer())
+        made.bits, made.awaited = config.coefficient_bits, PACKED if config.packed else None
+        getattr(layer, role)[adapter_name] = made
 
 
 def arrived(layer: LoraLayer, adapter_name: str) -> None:
@@ -215,7 +222,7 @@ def arrived(layer: LoraLayer, adapter_name: str) -> None:
     for factors in (layer.lora_A, layer.lora_B):
         factor = factors[adapter_name] if adapter_name in factors else None  # noqa: SIM401 - ModuleDict
         if isinstance(factor, LinearFactor):
-            factor.awaited = False
+            factor.awaited = None
 
 
 def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from peft import PeftType
 from peft.utils import hotswap
 
-from nolakit.methods import peft_type
+from nolakit.methods import method_class, peft_type
 
-# What must be equal for one adapter's coefficients to be poured into another's modules.
-HOTSWAP_KEYS = [
-    "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern",
-    "seed", "share_basis", "num_basis", "num_basis_a", "num_basis_b", "coefficient_bits",
-]  # fmt: skip
+# What must be equal for one adapter's coefficients to be poured into another's modules, besides the method's options.
+HOTSWAP_KEYS = (
+    "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern", "coefficient_bits", "coefficient_basis",
+    "frozen_check",
+)  # fmt: skip
 
 
 def peft_type_member(name: str) -> PeftType:
@@ -31,5 +31,8 @@ def peft_type_member(name: str) -> PeftType:
     PeftType._member_names_.append(value)
     PeftType._value2member_map_[value] = member
     type.__setattr__(PeftType, value, member)
-    hotswap.CONFIG_KEYS_TO_CHECK[member] = HOTSWAP_KEYS
+    hotswap.CONFIG_KEYS_TO_CHECK[member] = [
+        *HOTSWAP_KEYS,
+        *(option for option, _ in method_class(name).options()),
+    ]
     return member

@@ -1,0 +1,120 @@
+"""Any method over a random basis: its numbers are themselves linear combinations of frozen random vectors.
+
+    numbers = start + 1 / sqrt(k) sum_{i<k} alpha_i b_i     b_i (count,), entries U(-1, 1) in 256 steps
+
+Trained: k numbers in place of the `count` that a factor has, zero at the start; a factor of k numbers or fewer keeps
+its own. Over plain LoRA this is NOLA; over LoRA-XS it is NOLA on the core between the singular vectors, over MELoRA it
+is NOLA on the blocks. The update starts where the method's does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nolakit import basis
+from nolakit.basis.streams import check_seed
+from nolakit.methods.base import Calibration, Method, check_positive_integer
+from nolakit.methods.site import Factor, Role, Site
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Over(Method):
+    """`inner` with `num_basis` trained numbers for each of its vectors of numbers."""
+
+    inner: Method
+    num_basis: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_positive_integer("coefficient_basis", self.num_basis)
+        check_seed(self.seed)
+        for name in ("name", "title", "update", "source", "dense", "fused", "grouped", "from_weight"):
+            object.__setattr__(self, name, getattr(self.inner, name))
+        starts_at_zero = type(self.inner).start is Method.start
+        degree = "other" if self.inner.degree == "linear" and not starts_at_zero else self.inner.degree
+        object.__setattr__(self, "degree", degree)
+
+    def bind(self, sites: Sequence[Site]) -> Over:
+        return Over(self.inner.bind(sites), self.num_basis, self.seed)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.inner.sites
+
+    def count(self, factor: Factor) -> int:
+        return min(self.num_basis, self.inner.count(factor))
+
+    def owner(self, factor: Factor) -> Factor | None:
+        return self.inner.owner(factor)
+
+    def start(self, factor: Factor) -> torch.Tensor | None:
+        return None if self._combined(factor) else self.inner.start(factor)
+
+    def rank(self, site: Site) -> int:
+        return self.inner.rank(site)
+
+    def dims(self, factor: Factor) -> tuple[int, ...]:
+        return self.inner.dims(factor)
+
+    def group(self, factor: Factor) -> Hashable:
+        return self.inner.group(factor)
+
+    def factors(
+        self,
+        numbers: Sequence[torch.Tensor],
+        factors: Sequence[Factor],
+        tied: torch.Tensor | None = None,
+        frozen: Sequence[torch.Tensor | None] | None = None,
+    ) -> Sequence[torch.Tensor]:
+        inner = [self._numbers(own, factor) for own, factor in zip(numbers, factors, strict=True)]
+        return self.inner.factors(inner, factors, self._tied(tied, factors[0]), frozen)
+
+    def apply(
+        self,
+        x: torch.Tensor,
+        numbers: torch.Tensor,
+        factor: Factor,
+        tied: torch.Tensor | None,
+        frozen: torch.Tensor | None,
+    ) -> torch.Tensor:
+        return self.inner.apply(x, self._numbers(numbers, factor), factor, self._tied(tied, factor), frozen)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return self.inner.calibration
+
+    @property
+    def stores_frozen(self) -> bool:
+        return self.inner.stores_frozen
+
+    def frozen_dims(self, factor: Factor) -> tuple[int, int] | None:
+        return self.inner.frozen_dims(factor)
+
+    def measured_dims(self, site: Site) -> tuple[int, ...] | None:
+        return self.inner.measured_dims(site)
+
+    def frozen(
+        self, site: Site, weight: torch.Tensor, measured: torch.Tensor | None = None
+    ) -> dict[Role, torch.Tensor]:
+        return self.inner.frozen(site, weight, measured)
+
+    def _combined(self, factor: Factor) -> bool:
+        return self.inner.count(factor) > self.num_basis
+
+    def _tied(self, tied: torch.Tensor | None, factor: Factor) -> torch.Tensor | None:
+        owner = self.inner.owner(factor)
+        return None if tied is None or owner is None else self._numbers(tied, owner)
+
+    def _numbers(self, numbers: torch.Tensor, factor: Factor) -> torch.Tensor:
+        """The method's own numbers of a factor."""
+        if not self._combined(factor):
+            return numbers
+        stream: Any = basis.stream_number(f"over_{factor.role}", factor.path)
+        made = basis.combine(numbers, seed=self.seed, stream=stream, size=self.inner.count(factor))
+        start = self.inner.start(factor)
+        return made if start is None else made + start.to(made)
