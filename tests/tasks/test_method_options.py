@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import peft
 import pytest
 import transformers
 
+import nolakit
 import tiny
 from nolakit import NolaConfig
 from nolakit.errors import ConfigError, TargetError, UnsupportedError
@@ -24,7 +26,8 @@ def build(method: str, **options: Any) -> Any:
 
 def test_every_listed_method_has_a_configuration() -> None:
     names = method_names()
-    assert {"nola", "lora", "vera", "randlora", "head", "full"} <= set(names)
+    assert {"nola", "lora", "vera", "peft:vera", "peft:randlora", "head", "full"} <= set(names)
+    assert config_class("vera") is nolakit.VeraConfig and config_class("peft:vera") is peft.VeraConfig
     for name in names:
         if name not in ("head", "full"):
             assert option_defaults(name), name
@@ -111,7 +114,9 @@ SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "nu
 
 
 def test_learning_rates_have_sources_and_are_filled_in(tmp_path: Path) -> None:
-    assert set(LEARNING_RATES) <= set(method_names()) | {"adalora"}
+    known = {name.removeprefix("peft:") for name in method_names()}
+    assert set(LEARNING_RATES) <= known | {"adalora"}
+    assert learning_rate("nola").lr == 5e-3 and learning_rate("peft:vera") is LEARNING_RATES["vera"]
     assert all(rate.source and rate.lr > 0 for rate in LEARNING_RATES.values())
     settings = TrainSettings(task="causal-lm", model="m", data="d", output=str(tmp_path), method="lora")
     filled = settings.with_learning_rates()

@@ -7,13 +7,15 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from nolakit import methods
 from nolakit.adapter.contents import Adapter
 from nolakit.adapter.files import open_adapter
+from nolakit.methods.site import ROLES, Factor
 
 
 @dataclass(frozen=True)
 class ModuleRow:
-    """One adapted module. `lora_numbers` is what its factors hold once expanded."""
+    """One adapted module. `lora_numbers` is what its factors hold once expanded, or its update where it has none."""
 
     path: str
     rank: int
@@ -63,19 +65,7 @@ def inspect(adapter: str | Path) -> Inspection:
         base_model=file.config.get("base_model_name_or_path"),
         task_type=file.config.get("task_type"),
         seed=file.config.get("seed"),
-        settings={
-            name: file.config[name]
-            for name in (
-                "r",
-                "num_basis",
-                "num_basis_a",
-                "num_basis_b",
-                "share_basis",
-                "lora_alpha",
-                "use_rslora",
-            )
-            if file.config.get(name) is not None
-        },
+        settings=_settings(file),
         trained=sum(info.numbers for info in trained),
         trained_other=sum(info.numbers for info in other),
         bits=file.bits,
@@ -89,15 +79,28 @@ def inspect(adapter: str | Path) -> Inspection:
     )
 
 
+def _settings(file: Adapter) -> dict[str, Any]:
+    """The options of the method that the configuration sets."""
+    own = [name for name, _ in methods.method_class(file.method).options()] if file.computed else []
+    names = dict.fromkeys(["r", *own, "lora_alpha", "use_rslora", "coefficient_basis", "coefficient_bits"])
+    return {name: file.config[name] for name in names if name != "seed" and file.config.get(name) is not None}
+
+
 def _rows(file: Adapter) -> list[ModuleRow]:
+    modules = file.checked_modules()
+    method = file.bound_method(modules)
     return [
         ModuleRow(
             path=module.path,
-            rank=module.dims["lora_A"][0],
-            in_features=prod(module.dims["lora_A"][1:]),
-            out_features=module.dims["lora_B"][0],
+            rank=min(module.site.outputs, module.site.inputs) if method.dense else method.rank(module.site),
+            in_features=module.site.inputs,
+            out_features=module.site.outputs,
             trained=sum(info.numbers for info in module.coefficients.values()),
-            lora_numbers=sum(prod(dims) for dims in module.dims.values()),
+            lora_numbers=sum(
+                prod(method.dims(Factor(role, module.site)))
+                for role in ROLES
+                if role == "lora_A" or not method.dense
+            ),
         )
-        for module in file.checked_modules()
+        for module in modules
     ]

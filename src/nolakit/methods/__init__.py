@@ -22,6 +22,7 @@ _METHODS = {
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"
+PEFT_PREFIX = "peft:"  # before the name of PEFT's own method, where one here has the same name
 
 
 def names() -> list[str]:

@@ -42,10 +42,14 @@ RESERVED = frozenset(
 
 
 def method_names() -> list[str]:
-    """Every method that `train` takes: nolakit's own, the baselines, then PEFT's."""
+    """Every method that `train` takes: nolakit's own, the baselines, then PEFT's. One of PEFT's that has the name of one
+    of nolakit's is called by `peft:` and its name."""
     ours = methods.names()
     theirs = [t.value.lower() for t in PEFT_TYPE_TO_CONFIG_MAPPING if methods.name_of(t.value) is None]
-    return [*ours, *BASELINES, *sorted(name for name in theirs if name not in (*ours, *UNSUPPORTED))]
+    named = sorted(
+        methods.PEFT_PREFIX + name if name in ours else name for name in theirs if name not in UNSUPPORTED
+    )
+    return [*ours, *BASELINES, *named]
 
 
 def config_class(method: str) -> type[PeftConfig]:
@@ -61,7 +65,8 @@ def config_class(method: str) -> type[PeftConfig]:
         )
     if method not in method_names():
         raise ConfigError(f"found method {method!r}, which there is not; {nearest(method, method_names())}")
-    name = methods.peft_type(method) if method in methods.names() else method.upper()
+    own = method in methods.names()
+    name = methods.peft_type(method) if own else method.removeprefix(methods.PEFT_PREFIX).upper()
     return PEFT_TYPE_TO_CONFIG_MAPPING[PeftType[name]]
 
 

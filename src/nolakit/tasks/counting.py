@@ -21,25 +21,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 import nolakit  # noqa: F401 - registers nolakit's methods with PEFT
 from nolakit.errors import ModelError, NolakitError
+from nolakit.methods import names
 from nolakit.tasks.configurations import BASELINES, build_config, config_class
 from nolakit.tasks.file_sizes import safetensors_bytes
 from nolakit.tasks.models import load_model_config
 from nolakit.tasks.quiet import quiet
 from nolakit.tasks.targets import check_targets
 
-USUAL_METHODS = (
-    "nola",
-    "lora",
-    "vera",
-    "randlora",
-    "lokr",
-    "loha",
-    "fourierft",
-    "vblora",
-    "tinylora",
-    "ia3",
-    "full",
-)
+USUAL_METHODS = (*names(), "lora", "lokr", "loha", "fourierft", "vblora", "ia3", "full")
 
 
 @dataclass

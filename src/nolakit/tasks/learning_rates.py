@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nolakit import methods
+
 
 @dataclass(frozen=True)
 class LearningRate:
@@ -16,8 +18,7 @@ class LearningRate:
     source: str
 
 
-LEARNING_RATES = {
-    "nola": LearningRate(5e-3, "arXiv 2310.02556, official scripts: 1e-3 (LLaMA-2) to 1e-2 (GPT-2 L)"),
+LEARNING_RATES = {  # of PEFT's methods; nolakit's have their own
     "lora": LearningRate(1e-3, "usual range 2e-4 (LLaMA-2 7B, as NOLA's baseline) to 1e-3 (small models)"),
     "adalora": LearningRate(1e-3, "as lora"),
     "full": LearningRate(5e-5, "usual range 2e-5 to 5e-5 for pre-trained transformers"),
@@ -43,7 +44,10 @@ HEAD_FULL = LearningRate(5e-5, "as the base's")
 
 def learning_rate(method: str) -> LearningRate:
     """The default of a method."""
-    return LEARNING_RATES.get(method, OTHER)
+    if method in methods.names():
+        own = methods.method_class(method)
+        return LearningRate(own.learning_rate, own.learning_rate_source)
+    return LEARNING_RATES.get(method.removeprefix(methods.PEFT_PREFIX), OTHER)
 
 
 def head_learning_rate(method: str) -> LearningRate:
