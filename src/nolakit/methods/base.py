@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -75,17 +76,19 @@ class Method(ABC):
             KeyError: an option is not there; those whose default is None may be absent.
             ConfigError, BasisError: a value out of range.
         """
-        return cls(
-            **{name: config[name] if required else config.get(name) for name, required in cls.options()}
-        )
+        given = {}
+        for name, default in cls.options():
+            given[name] = config.get(name) if default is None else config[name]
+            _check_kind(name, given[name], default)
+        return cls(**given)
 
     @classmethod
-    def options(cls) -> tuple[tuple[str, bool], ...]:
-        """Names of the fields, and whether a stored configuration must have them."""
+    def options(cls) -> tuple[tuple[str, Any], ...]:
+        """Names of the fields and their defaults."""
         found = _OPTIONS.get(cls)
         if found is None:
             fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType] - subclasses are dataclasses
-            found = _OPTIONS[cls] = tuple((field.name, field.default is not None) for field in fields)
+            found = _OPTIONS[cls] = tuple((field.name, field.default) for field in fields)
         return found
 
     def bind(self, sites: Sequence[Site]) -> Self:
@@ -268,7 +271,13 @@ class Method(ABC):
         return made.to(like.dtype).reshape(dims)
 
 
-_OPTIONS: dict[type[Method], tuple[tuple[str, bool], ...]] = {}
+_OPTIONS: dict[type[Method], tuple[tuple[str, Any], ...]] = {}
+KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "an integer"),
+    float: ((float, int), "a number"),
+    str: ((str,), "a text"),
+}
 ENTRY_STD = ((2**16 - 1) / (3 * 2**16)) ** 0.5  # of the basis' entries
 
 
@@ -280,6 +289,16 @@ def option(default: Any, help: str) -> Any:
 def seed_option() -> Any:
     """The field `seed` of a method with random parts."""
     return option(0, "Regenerates the frozen random numbers")
+
+
+def _check_kind(name: str, value: Any, default: Any) -> None:
+    """Raises ConfigError for a value of another kind than its default, or a number that is not finite."""
+    kind = type(default)
+    if kind not in KINDS:
+        return
+    kinds, expected = KINDS[kind]
+    if type(value) not in kinds or (type(value) is float and not math.isfinite(value)):
+        raise ConfigError(f"found {name}={repr(value)[:80]}; expected {expected}")
 
 
 def check_positive_integer(name: str, value: Any) -> None:

@@ -42,8 +42,8 @@ RESERVED = frozenset(
 
 
 def method_names() -> list[str]:
-    """Every method that `train` takes: nolakit's own, the baselines, then PEFT's. One of PEFT's that has the name of one
-    of nolakit's is called by `peft:` and its name."""
+    """Every method that `train` takes: nolakit's own, the baselines, then PEFT's. One of PEFT's that has the name of
+    one of nolakit's is called by `peft:` and its name."""
     ours = methods.names()
     theirs = [t.value.lower() for t in PEFT_TYPE_TO_CONFIG_MAPPING if methods.name_of(t.value) is None]
     named = sorted(
