@@ -23,14 +23,16 @@ LAYERS = [
     "tuner",
     "hook",
     "startup",
+    "testing",
     "tasks",
     "cli",
 ]
 THIRD_PARTY = {  # package -> the only places that may import it
     "numba": {"basis/cpu_kernels.py", "basis/compiling.py"},
     "triton": {"basis/gpu.py"},
-    "peft": {"tuner", "tasks"},
-    "transformers": {"tasks"},
+    "peft": {"tuner", "testing", "tasks"},
+    "transformers": {"testing/bases.py", "tasks"},
+    "bitsandbytes": {"testing/quantized.py"},
     "datasets": {"tasks"},
     "huggingface_hub": {"export/base_files.py", "export/merged.py"},
     "gguf": {"export/gguf.py"},
