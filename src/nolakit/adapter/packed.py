@@ -104,27 +104,21 @@ class PackedAdapter(Adapter):
         return rows
 
     @cached_property
-    def module_counts(self) -> Sequence[Mapping[Role, int]]:
-        """Numbers of the factors of each module; one row where all are alike. AdapterError where none are such."""
+    def module_counts(self) -> list[Mapping[Role, int]]:
+        """Numbers of the factors of each module. AdapterError where no modules are such."""
         layout = self.layout
-        return (
-            [layout.each]
-            if layout.each is not None
-            else layout.counts([self.site(path) for path in self.rows])
-        )
-
-    def _count(self, path: str, role: Role) -> int:
-        counts = self.module_counts
-        return counts[0 if len(counts) == 1 else self.rows[path]][role]
+        if layout.each is not None:
+            return [layout.each] * len(self.rows)
+        return [*layout.counts([self.site(path) for path in self.rows])]
 
     @cached_property
     def tensors(self) -> dict[str, TensorInfo]:  # pyright: ignore[reportIncompatibleVariableOverride]
         dtype = self.description.dtype
         made = {
             _key(path, role): TensorInfo(dtype, (count,))
-            for path in self.rows
+            for path, row in self.rows.items()
             for role in ROLES
-            if (count := self._count(path, role))
+            if (count := self.module_counts[row][role])
         }
         others = {key: one for key, one in self.stored.items() if key not in (COEFFICIENTS, SCALES)}
         return made | {key: TensorInfo(one.dtype, one.shape) for key, one in others.items()}

@@ -38,21 +38,21 @@ def decode(data: bytes | bytearray | memoryview, bits: int, counts: Sequence[Cou
     """The numbers of a tensor.
 
     Args:
-        counts: of each module's two factors; a sequence of one for any number of modules that are alike.
+        counts: of each module's two factors.
 
     Raises:
         AdapterError: another length, a number that is not finite, or outside of the symmetric range.
     """
     flat = np.frombuffer(data, KINDS[bits])
     lengths = [places(each[role], bits) for each in counts for role in ROLES]
-    if len(counts) == 1 and sum(lengths) and len(flat) % sum(lengths) == 0:
-        block = flat.reshape(-1, sum(lengths))
-        parts = {"lora_A": block[:, : lengths[0]], "lora_B": block[:, lengths[0] :]}
-        return {role: _checked(parts[role], counts[0][role], bits, f"{role} in {where}") for role in ROLES}
     if sum(lengths) != len(flat):
         raise AdapterError(
             f"found {len(flat)} coefficients in {where}; its modules have {sum(lengths)}: fetch or pack it again"
         )
+    if all(each == counts[0] for each in counts):
+        block = flat.reshape(len(counts), lengths[0] + lengths[1])
+        parts = {"lora_A": block[:, : lengths[0]], "lora_B": block[:, lengths[0] :]}
+        return {role: _checked(parts[role], counts[0][role], bits, f"{role} in {where}") for role in ROLES}
     rows = [part[None] for part in np.split(flat, np.cumsum(lengths)[:-1])]
     return {
         role: [
