@@ -19,6 +19,7 @@ _METHODS = {
     "nola": ("nolakit.methods.nola", "Nola"),
     "vera": ("nolakit.methods.vera", "Vera"),
     "lora_xs": ("nolakit.methods.lora_xs", "LoraXs"),
+    "randlora": ("nolakit.methods.randlora", "RandLora"),
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"
