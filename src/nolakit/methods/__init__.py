@@ -20,6 +20,7 @@ _METHODS = {
     "vera": ("nolakit.methods.vera", "Vera"),
     "lora_xs": ("nolakit.methods.lora_xs", "LoraXs"),
     "randlora": ("nolakit.methods.randlora", "RandLora"),
+    "mora": ("nolakit.methods.mora", "Mora"),
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"
