@@ -21,6 +21,7 @@ _METHODS = {
     "lora_xs": ("nolakit.methods.lora_xs", "LoraXs"),
     "randlora": ("nolakit.methods.randlora", "RandLora"),
     "mora": ("nolakit.methods.mora", "Mora"),
+    "pranc": ("nolakit.methods.pranc", "Pranc"),
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"
