@@ -19,6 +19,9 @@ _METHODS = {
     "nola": ("nolakit.methods.nola", "Nola"),
     "vera": ("nolakit.methods.vera", "Vera"),
     "lora_xs": ("nolakit.methods.lora_xs", "LoraXs"),
+    "randlora": ("nolakit.methods.randlora", "RandLora"),
+    "mora": ("nolakit.methods.mora", "Mora"),
+    "pranc": ("nolakit.methods.pranc", "Pranc"),
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"

@@ -41,7 +41,7 @@ class Method(ABC):
         use_rslora: default: scaling is lora_alpha / sqrt(r) in place of lora_alpha / r.
         learning_rate, learning_rate_source: for AdamW, where a run names none.
         dense: the update is `lora_A` alone, of shape (out, in).
-        fused: a dense method whose `apply` needs no update matrix.
+        fused: `apply` takes the place of both factors, or of the update, in a linear layer's forward.
         grouped: grouped convolutions are adapted too.
         from_weight: a factor has a frozen part that is computed from the base's weight.
         exact: factors of integers are defined to the bit, by `integer_factors`.
@@ -188,7 +188,15 @@ class Method(ABC):
         tied: torch.Tensor | None,
         frozen: torch.Tensor | None,
     ) -> torch.Tensor:
-        """`x Delta^T` of a dense method without Delta, where `fused`. # shape: (*batch, inputs) -> (*batch, outputs)"""
+        """`x lora_A^T lora_B^T`, or `x Delta^T`, without making them, where `fused`: of the numbers beside lora_A.
+
+        Args:
+            x: of the dtype that the result has; outside of autocast. # shape: (*batch, inputs)
+            numbers, tied, frozen: in float32 at least, as for `factors`.
+
+        Returns:
+            # shape: (*batch, outputs)
+        """
         raise NotImplementedError
 
     def integer_factors(self, numbers: Integers, factors: Sequence[Factor]) -> Sequence[torch.Tensor]:

@@ -116,14 +116,16 @@ class Expansion:
         return self._recipe([factor], parameters, self.like(factor))(parameters)[0]
 
     def apply(self, factor: LinearFactor, x: torch.Tensor) -> torch.Tensor:
-        """`x Delta^T` of a fused method, in the dtype of x. # shape: (*batch, in) -> (*batch, out)"""
+        """`x Delta^T` of a fused method, in the dtype of x, or of autocast. # shape: (*batch, in) -> (*batch, out)"""
         factor.check_present()
-        own, owner = factor.coefficients, self.owner
-        bits = factor.bits
-        numbers = x.new_empty(0) if own is None else _rounded([own], bits)[0].to(x.dtype)
-        tied = None if owner is None else _rounded([owner.coefficients], bits)[0].to(x.dtype)
-        frozen = factor.frozen_part()
-        return factor.method.apply(x, numbers, factor.shape, tied, None if frozen is None else frozen.to(x))
+        device = x.device.type
+        if x.dtype != torch.float64 and torch.is_autocast_enabled(device):
+            x = x.to(torch.get_autocast_dtype(device))
+        with exact(x.device):
+            own, owner = factor.coefficients, self.owner
+            numbers = x.new_empty(0) if own is None else _rounded([own], factor.bits)[0]
+            tied = None if owner is None else _rounded([owner.coefficients], factor.bits)[0]
+            return factor.method.apply(x, numbers, factor.shape, tied, factor.frozen_part())
 
     def _parameters(self, factors: Iterable[LinearFactor]) -> list[nn.Parameter]:
         """What these factors are computed from, each once."""

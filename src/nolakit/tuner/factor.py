@@ -106,27 +106,26 @@ class LinearFactor(nn.Module):
 
 
 class FusedFactor(LinearFactor):
-    """The update of a dense method that is applied without being made, and made only to be merged."""
+    """lora_A of a method that applies its update without making it. A dense one makes it only to be merged."""
 
     @property
     def weight(self) -> Any:
-        """Makes the update when it is multiplied. # shape: (out, in)"""
-        return LazyUpdate(self.expansion.like(self), lambda: self.expansion.weight(self))
+        """The factor; a dense update is made when it is multiplied, and not kept. # shape: method.dims(shape)"""
+        if not self.method.dense:
+            return self.expansion.weight(self)
+        return LazyUpdate(self.expansion.like(self), lambda: self.expansion.compute(self))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.expansion.apply(self, x)
 
 
-class IdentityFactor(LinearFactor):
-    """lora_B beside a dense update: what comes in goes out."""
+class PassedFactor(LinearFactor):
+    """lora_B behind a lora_A that applies the whole update: what comes in goes out."""
 
     @property
     def weight(self) -> Any:
-        """An identity: of a convolution a tensor, (out, out, 1, 1)."""
-        like, dims = self.expansion.like(self), self.method.dims(self.shape)
-        if len(dims) == 2:
-            return Identity(like)
-        return torch.eye(dims[0], dtype=like.dtype, device=like.device).view(dims)
+        """The factor; beside a dense update an identity."""
+        return Identity(self.expansion.like(self)) if self.method.dense else self.expansion.weight(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
@@ -148,10 +147,12 @@ def factor_like(
     original: nn.Linear | nn.Conv2d, method: Method, shape: Factor, base: nn.Module
 ) -> LinearFactor:
     """The computed factor that takes the place of `original` beside the layer `base`."""
-    if method.dense and shape.role == "lora_B":
-        return IdentityFactor(shape, original.weight)
+    linear = not isinstance(original, nn.Conv2d)
+    if shape.role == "lora_B" and (method.dense or (method.fused and linear)):
+        return PassedFactor(shape, original.weight)
     if isinstance(original, nn.Conv2d):
         # PEFT forgets the base's dilation, which the merged weight has
         dilation = base.dilation if shape.role == "lora_A" and isinstance(base, nn.Conv2d) else (1, 1)
         return ConvFactor(shape, original, dilation)
-    return (FusedFactor if method.fused else LinearFactor)(shape, original.weight)
+    fused = method.fused and shape.role == "lora_A"
+    return (FusedFactor if fused else LinearFactor)(shape, original.weight)
