@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nolakit import basis, methods
+    from nolakit.adapter.arithmetic import weighted_sum
     from nolakit.adapter.expand import expand
     from nolakit.adapter.files import open_adapter
     from nolakit.adapter.inspect import inspect
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ComputedLoraModel", "NolaConfig", "Store", "basis", "expand", "export_gguf", "export_lora", "export_merged",
-    "import_official", "inspect", "load", "methods", "open_adapter", "pack", "read_packed", "unpack", "write_packed",
+    "import_official", "inspect", "load", "methods", "open_adapter", "pack", "read_packed", "unpack", "weighted_sum",
+    "write_packed",
 ]  # fmt: skip
 
 _LAZY = {
@@ -46,6 +48,7 @@ _LAZY = {
     "pack": "nolakit.adapter.packing",
     "read_packed": "nolakit.adapter.unpacking",
     "unpack": "nolakit.adapter.packed_files",
+    "weighted_sum": "nolakit.adapter.arithmetic",
     "write_packed": "nolakit.adapter.packed_files",
     "export_lora": "nolakit.export.lora",
     "export_merged": "nolakit.export.merged",

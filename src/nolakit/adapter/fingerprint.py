@@ -84,6 +84,37 @@ def check_fingerprint(
         )
 
 
+def check_same_base(one: Any, other: Any) -> None:
+    """Compare the fingerprints of two adapters; None checks nothing.
+
+    Raises:
+        BaseMismatchError: they were made for two bases.
+        AdapterError: values that no base has.
+    """
+    if one is None or other is None:
+        return
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        raise AdapterError(
+            f"found the fingerprint {repr(one)[:80]} and {repr(other)[:80]}; expected objects, or null"
+        )
+    sketch, found = _checked_sketch(one.get("sketch")), _checked_sketch(other.get("sketch"))
+    pairs = [
+        (float(a), float(b))
+        for path in sketch.keys() & found.keys()
+        for a, b in zip(sketch[path].split(), found[path].split(), strict=True)
+    ]
+    distance, norm = (
+        math.dist(*zip(*pairs, strict=True)) if pairs else 0.0,
+        math.hypot(*(a for a, _ in pairs)),
+    )
+    structures = one.get("structure"), other.get("structure")
+    if structures[0] != structures[1] or not distance <= TOLERANCE * norm:
+        raise BaseMismatchError(
+            f"found adapters of two bases, of structure {' and '.join(repr(found)[:80] for found in structures)}, "
+            f"whose stored weights are {distance:.3g} apart at a size of {norm:.3g}; expected adapters of one base"
+        )
+
+
 def sketch_distance(sketch: Mapping[str, str], weight_at: Callable[[str], torch.Tensor | None]) -> float:
     """Relative distance ||w - w'|| / ||w|| over the stored values that can be read here; 0.0 if none can."""
     difference = norm = 0.0

@@ -71,13 +71,14 @@ def write_record(adapter: str | Path | Adapter, folder: Path) -> None:
     """Write the record of an adapter's training into a folder, if it has one."""
     source = adapter if isinstance(adapter, Adapter) else open_adapter(adapter)
     if source.record is not None:
-        _write_object(folder / RECORD_NAME, source.record)
+        write_object(folder / RECORD_NAME, source.record)
 
 
 def _write_description(source: Adapter, folder: Path, **more: Any) -> None:
-    _write_object(folder / CONFIG_NAME, {**source.config, **more})
+    write_object(folder / CONFIG_NAME, {**source.config, **more})
     write_record(source, folder)
 
 
-def _write_object(path: Path, values: Mapping[str, Any]) -> None:
+def write_object(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file as PEFT and `nolakit train` do."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -78,7 +78,7 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
         "counts": layout.each or {role: sum(each[role] for each in counts) for role in ROLES},
         **_dtype(by_path, bits),
         "config": source.config,
-        **({"training": _kept(source.record)} if source.record else {}),
+        **({"training": kept_record(source.record)} if source.record else {}),
     }
     return write_container(description, tensors)
 
@@ -135,7 +135,8 @@ def _dtype(modules: Mapping[str, ModuleInfo], bits: int) -> dict[str, str]:
     return {"dtype": dtype} if bits == 32 and dtype != "F32" else {}
 
 
-def _kept(record: Mapping[str, Any]) -> dict[str, Any]:
+def kept_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a `training.json` what evaluating needs."""
     kept = {name: record[name] for name in RECORD_KEPT if name in record}
     settings = kept.get("settings")
     if isinstance(settings, dict):

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from nolakit import __version__
 from nolakit.cli import (
+    average,
     count,
     evaluate,
     export,
@@ -73,7 +74,19 @@ def common(
     silence()
 
 
-for module in (train, evaluate, generate, inspect, count, merge, export, import_official, pack, unpack):
+for module in (
+    train,
+    evaluate,
+    generate,
+    inspect,
+    count,
+    merge,
+    export,
+    import_official,
+    pack,
+    unpack,
+    average,
+):
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name, epilog=module.EXAMPLE)(module.command)
 app.add_typer(store.app, name="store")

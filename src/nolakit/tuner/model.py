@@ -38,6 +38,7 @@ from nolakit.tuner.naming import (
     short_names,
     unwrapped_model,
 )
+from nolakit.tuner.weighted import adds_up, sum_config, write_sum
 
 # Layers that PEFT would give LoRA factors that this model cannot compute.
 UNSUPPORTED_LAYERS = (nn.Embedding, nn.Conv1d, nn.Conv3d, nn.MultiheadAttention)
@@ -97,19 +98,33 @@ class ComputedLoraModel(LoraModel):
             path = canonical_path(current_key, lora_config.base_model_prefix)
             compute_factors(layer, adapter_name, lora_config, path)
 
-    def add_weighted_adapter(self, adapters, weights, adapter_name, *args, **kwargs) -> None:
-        """A weighted combination of adapters, as plain LoRA on their expanded factors.
+    def add_weighted_adapter(
+        self, adapters, weights, adapter_name, combination_type: Any = "svd", *args, **kwargs
+    ) -> None:
+        """A weighted combination of adapters. The arguments are `peft.LoraModel.add_weighted_adapter`'s.
 
-        A combination of computed factors has no coefficients of its own, so the new adapter is an ordinary
-        LoRA adapter: `cat` and `svd` of full rank are exact, and it is saved as LoRA is. The arguments are
-        `peft.LoraModel.add_weighted_adapter`'s.
+        With `combination_type="linear"`, adapters of one linear method with one configuration and seed give an adapter
+        of that method, whose update is exactly the sum of theirs. Any other combination of computed factors has no
+        coefficients of its own, so the new adapter is plain LoRA on the expanded factors: `cat` and `svd` of full rank
+        are exact, and it is saved as LoRA is.
         """
-        first = self.peft_config[adapters[0]] if adapters and adapters[0] in self.peft_config else None
+        known = [self.peft_config.get(name) for name in adapters]
+        first = known[0] if known else None
         if not isinstance(first, ComputedLoraConfig):
-            return super().add_weighted_adapter(adapters, weights, adapter_name, *args, **kwargs)
+            return super().add_weighted_adapter(
+                adapters, weights, adapter_name, combination_type, *args, **kwargs
+            )
+        if combination_type == "linear" and adapter_name not in self.peft_config:
+            layers = self._adapted_layers(adapters[0])[1].values()
+            if adds_up(known, layers, adapters):
+                self.peft_config[adapter_name] = sum_config(first)
+                self.inject_adapter(self.model, adapter_name)
+                return write_sum(layers, adapters, weights, adapter_name)
         self.peft_config[adapters[0]] = plain_lora_config(first)  # PEFT derives the new adapter's from it
         try:
-            return super().add_weighted_adapter(adapters, weights, adapter_name, *args, **kwargs)
+            return super().add_weighted_adapter(
+                adapters, weights, adapter_name, combination_type, *args, **kwargs
+            )
         finally:
             self.peft_config[adapters[0]] = first
 
