@@ -38,6 +38,21 @@ def test_peft_loads_what_the_file_expands_to(case, bits, form, tmp_path):
     assert_close(logits(merged, batch), found)
 
 
+@pytest.mark.parametrize("form", ["x.safetensors", "x"])
+def test_modules_that_were_trained_whole_come_with_it(form, tmp_path):
+    case = BY_NAME["bert"]
+    model = adapted(case, modules_to_save=["classifier"])
+    with torch.no_grad():
+        model.base_model.model.classifier.modules_to_save["default"].weight.mul_(2)
+    model.save_pretrained(tmp_path / "adapter")
+    packed = nolakit.write_packed(tmp_path / "adapter", tmp_path / form, bits=32)
+    base = case.make()
+    for name in ("default", "another"):
+        base = nolakit.load(base, packed, name)
+    base.set_adapter("another")
+    assert torch.equal(logits(base.eval(), case.batch()), logits(model, case.batch()))
+
+
 @pytest.mark.parametrize("low_cpu_mem_usage", [False, True])
 def test_a_packed_folder_loads_in_every_way_of_peft_and_is_saved_unpacked(tmp_path, low_cpu_mem_usage):
     base = LLAMA.make()

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import nn
 
 from nolakit import methods
 from nolakit.adapter.container import DESCRIPTION, Stored
@@ -45,8 +47,14 @@ def load(base: Any, adapter: str | Path, adapter_name: str = "default", **option
         return _attach(base, str(unpack(packed, Path(place) / "adapter")), adapter_name, options)
 
 
-def unpacked_state(state: dict[str, torch.Tensor], config: ComputedLoraConfig) -> dict[str, torch.Tensor]:
+def unpacked_state(
+    state: dict[str, torch.Tensor], config: ComputedLoraConfig, model: nn.Module, adapter_name: str
+) -> dict[str, torch.Tensor]:
     """The tensors of an adapter folder, where PEFT has read a packed file as one; others as they are.
+
+    Args:
+        state: what PEFT read; it has given the tensors of modules that were trained whole the names that they have
+            in `model`, which the file's digest does not know.
 
     Raises:
         AdapterError: a damaged file, or one that the configuration beside it does not fit.
@@ -54,8 +62,14 @@ def unpacked_state(state: dict[str, torch.Tensor], config: ComputedLoraConfig) -
     if DESCRIPTION not in state:
         return state
     names = {torch_name: dtype for dtype, torch_name in TORCH_NAMES.items()}
+    stored_names = {
+        f"{path}.{there}": f"{path}.{key}"
+        for path, module in model.named_modules()
+        if isinstance(module, AuxiliaryTrainingWrapper)
+        for key, there in module.adapter_state_dict_load_map(adapter_name).items()
+    }
     stored = {
-        key: Stored(
+        stored_names.get(key, key): Stored(
             names.get(str(value.dtype).removeprefix("torch."), str(value.dtype)),
             tuple(value.shape),
             _bytes(value),
@@ -69,7 +83,8 @@ def unpacked_state(state: dict[str, torch.Tensor], config: ComputedLoraConfig) -
             "are of two adapters: fetch both again"
         )
     device = state[DESCRIPTION].device
-    return {key: value.to(device) for key, value in packed.load().items()}
+    names_here = {key: name for name, key in stored_names.items()}
+    return {names_here.get(key, key): value.to(device) for key, value in packed.load().items()}
 
 
 def _attach(model: Any, adapter: str, adapter_name: str, options: dict[str, Any]) -> Any:

@@ -161,7 +161,7 @@ class ComputedLoraModel(LoraModel):
                 for name, module in base.named_modules()
                 if isinstance(module, LoraLayer)
             }
-            state_dict = unpacked_state(state_dict, config)
+            state_dict = unpacked_state(state_dict, config, model, adapter_name)
             config.packed = False
             for layer in (module for module in base.modules() if isinstance(module, LoraLayer)):
                 arrived(layer, adapter_name)
