@@ -139,7 +139,10 @@ def test_packed_numbers_are_as_many_as_the_modules_have(
     config = json.loads(bytes(found["nolakit.description"].tolist()))["config"]
     narrower = {name: {"lora_A": [2, 24], "lora_B": [dims["lora_B"][0], 2]} for name, dims in SHAPES.items()}
     untrue: dict[str, tuple[str, bytes]] = {
-        "shapes": ("its modules have|of shape", rewritten(data, {"config": config | {"module_shapes": narrower}})),
+        "shapes": (
+            "its modules have|of shape",
+            rewritten(data, {"config": config | {"module_shapes": narrower}}),
+        ),
         "modules": ("its modules have|modules of", rewritten(data, {"modules": [NAMES[1]]})),
         "too many": ("at most", rewritten(data, {"modules": [["x.", [0, 1 << 20]]]})),
         "counts": ("counts", rewritten(data, {"counts": {"lora_A": 3}})),

@@ -17,6 +17,7 @@ from nolakit.adapter.expand import expand
 from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, open_adapter
 from nolakit.adapter.paths import FILE_PREFIX
 from nolakit.adapter.writing import new_folder
+from nolakit.errors import UnsupportedError
 from nolakit.export.approximation import approximation
 from nolakit.export.base_weights import weights_of
 from nolakit.export.scaling import scaling_of
@@ -69,6 +70,11 @@ def export_lora(
     Size: rank * (in + out) numbers a module, which is what the coefficients saved.
     """
     file = open_adapter(adapter)
+    if file.computed and file.layout.method.replaces_weights:
+        raise UnsupportedError(
+            f"found a {file.method!r} adapter in {file.name!r} that replaces the weights of its base, which LoRA only "
+            "adds to; merge it"
+        )
     if approximate_rank is None:
         tensors = expand(file, dtype=dtype, weight_at=weights_of(file, base))
     else:

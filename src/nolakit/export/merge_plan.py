@@ -84,12 +84,14 @@ def new_plan(adapter: Adapter, base: BaseFiles) -> Plan:
     """The base's tensors as they are, under names that the adapter's modules can be found by.
 
     Raises:
-        StreamingError: replicated layers, or two tensors of one canonical path.
+        StreamingError: replicated layers, replaced weights, or two tensors of one canonical path.
     """
     if adapter.config.get("layer_replication"):
         raise StreamingError(
             "found layer_replication, which makes another model of the base; `nolakit merge` loads it"
         )
+    if adapter.layout.method.replaces_weights:
+        raise StreamingError("found an adapter that replaces its base's weights; `nolakit merge` loads it")
     prefix = adapter.config.get("base_model_prefix") or _prefix_of(adapter, base)
     names = {canonical_path(name, prefix): name for name in base.tensors}
     if len(names) != len(base.tensors):

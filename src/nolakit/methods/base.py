@@ -245,6 +245,12 @@ class Method(ABC):
         """The numbers at step 0 where calibration gives them; the roles that are absent keep `start`."""
         return {}
 
+    @property
+    def replaces_weights(self) -> bool:
+        """Whether the update is the whole weight: the base's own weights and biases of the adapted layers count as
+        zero, and its normalisation layers with running statistics are trained and stored with the adapter."""
+        return False
+
     # For those who write methods
 
     def random(

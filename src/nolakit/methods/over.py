@@ -92,6 +92,10 @@ class Over(Method):
     def stores_frozen(self) -> bool:
         return self.inner.stores_frozen
 
+    @property
+    def replaces_weights(self) -> bool:
+        return self.inner.replaces_weights
+
     def frozen_dims(self, factor: Factor) -> tuple[int, int] | None:
         return self.inner.frozen_dims(factor)
 

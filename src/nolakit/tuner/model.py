@@ -39,6 +39,13 @@ from nolakit.tuner.naming import (
     unwrapped_model,
 )
 from nolakit.tuner.weighted import adds_up, sum_config, write_sum
+from nolakit.tuner.whole_network import (
+    Replaced,
+    check_stored,
+    give_back,
+    keep_normalisation,
+    replace_by_zero,
+)
 
 # Layers that PEFT would give LoRA factors that this model cannot compute.
 UNSUPPORTED_LAYERS = (nn.Embedding, nn.Conv1d, nn.Conv3d, nn.MultiheadAttention)
@@ -55,6 +62,10 @@ class ComputedLoraModel(LoraModel):
         config.base_model_prefix = base_model_prefix(model)
         every_linear = config.target_modules == "all-linear"
         trained_before = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        whole = config.method().replaces_weights
+        if whole:
+            others = [other for name, other in self.peft_config.items() if name != adapter_name]
+            keep_normalisation(model, config, others)
         with _quiet_rng():
             super().inject_adapter(model, adapter_name, *args, **kwargs)
         keys, layers = self._adapted_layers(adapter_name)
@@ -64,10 +75,15 @@ class ComputedLoraModel(LoraModel):
         }
         dims = {path: {role: roles[role].shape.dims for role in ROLES} for path, roles in factors.items()}
         bases = {path: layer.get_base_layer() for path, layer in layers.items()}
+        replaced: Replaced = []
         try:
+            if whole:
+                check_stored(model, config, bases.values())
+                replaced = replace_by_zero(bases)
             record_base(config, dims, bases)
             bind(config, factors, keys, bases)
         except NolakitError:
+            give_back(replaced)
             self._take_back(adapter_name, trained_before)
             raise
         config.module_shapes = compact_shapes(dims)
