@@ -19,6 +19,13 @@ _METHODS = {
     "nola": ("nolakit.methods.nola", "Nola"),
     "vera": ("nolakit.methods.vera", "Vera"),
     "lora_xs": ("nolakit.methods.lora_xs", "LoraXs"),
+    "lora_fa": ("nolakit.methods.lora_fa", "LoraFa"),
+    "lora_mini": ("nolakit.methods.lora_mini", "LoraMini"),
+    "lorta": ("nolakit.methods.lorta", "Lorta"),
+    "melora": ("nolakit.methods.melora", "Melora"),
+    "prolora": ("nolakit.methods.prolora", "Prolora"),
+    "tied_lora": ("nolakit.methods.tied_lora", "TiedLora"),
+    "uni_lora": ("nolakit.methods.uni_lora", "UniLora"),
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"
