@@ -42,9 +42,9 @@ class Changes:
             return torch.equal(parameter, made.values[place])
         return made.current and version_of(parameter) == made.versions[place]
 
-    def note_use(self, factor: LinearFactor) -> None:
+    def note_use(self, factor: LinearFactor, device: torch.device) -> None:
         """A factor is used: where that begins a pass, mark what is no longer current."""
-        if factor.expansion.like(factor).device.type in COMPARED_AT_EVERY_USE:
+        if device.type in COMPARED_AT_EVERY_USE:
             return
         place = self.places.setdefault(factor, len(self.places))
         if place < self.last:

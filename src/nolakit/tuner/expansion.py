@@ -83,15 +83,15 @@ class Expansion:
 
     def like(self, factor: LinearFactor) -> torch.Tensor:
         """A tensor of the dtype and on the device that the factor's weight has."""
-        return next(iter(self._parameters([factor])), self.anchor.coefficients).detach()
+        return next(iter(self._needed(factor)), self.anchor.coefficients).detach()
 
     def weight(self, factor: LinearFactor) -> torch.Tensor:
         """The factor's weight, in its coefficients' dtype; from what was made before where that still holds."""
-        needed = self._parameters([factor])
+        needed = self._needed(factor)
         if torch.compiler.is_compiling() or not all(map(_comparable, needed)):
             return self.compute(factor)
-        self.changes.note_use(factor)
-        like = self.like(factor)
+        like = needed[0] if needed else self.anchor.coefficients
+        self.changes.note_use(factor, like.device)
         trains = any(parameter.requires_grad for parameter in needed)
         mode = (
             torch.is_grad_enabled() and trains, torch.is_inference_mode_enabled(), like.dtype, like.device,
@@ -127,6 +127,12 @@ class Expansion:
             tied = None if owner is None else _rounded([owner.coefficients], factor.bits)[0]
             return factor.method.apply(x, numbers, factor.shape, tied, factor.frozen_part())
 
+    def _needed(self, factor: LinearFactor) -> list[nn.Parameter]:
+        """What one factor is computed from."""
+        if self.owner is not None:
+            return self._parameters([factor])
+        return [] if factor.coefficients is None else [factor.coefficients]
+
     def _parameters(self, factors: Iterable[LinearFactor]) -> list[nn.Parameter]:
         """What these factors are computed from, each once."""
         found = [factor.coefficients for factor in factors if factor.coefficients is not None]
@@ -147,7 +153,7 @@ class Expansion:
             owner=None if self.owner is None else places[id(self.owner.coefficients)],
             frozen=[factor.frozen_part() for factor in factors],
             bits=factors[0].bits,
-            like=like[:0],
+            like=like.detach()[:0],
         )
 
     def _holds(self, made: Made, factor: LinearFactor, needed: list[nn.Parameter]) -> bool:
