@@ -6,10 +6,10 @@ Stored ones are buffers of the factors instead (`LinearFactor.frozen`), and come
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft.utils.integrations import dequantize_module_weight
+from peft.utils.integrations import dequantize_bnb_weight, dequantize_module_weight
 from torch import nn
 
 from nolakit.adapter.frozen import check_number, check_site, parts_of
@@ -63,8 +63,22 @@ class FrozenParts:
 
 def weight_matrix(base: nn.Module, site: Site) -> torch.Tensor | None:
     """The weight of a layer of any kind as a float matrix, or None where it has no values. # shape: (out, in)"""
-    weight = dequantize_module_weight(base).detach()
+    weight = float_weight(base).detach()
     if weight.device.type == "meta" or weight.numel() != site.outputs * site.inputs:
         return None
     transposed = type(base).__name__ == "Conv1D"  # transformers', whose weight is (in, out)
     return (weight.T if transposed else weight.reshape(site.outputs, site.inputs)).float()
+
+
+def float_weight(base: Any) -> torch.Tensor:
+    """The weight of a layer that may be quantised and may have been used, which leaves the layer as it is.
+
+    After a forward on the CPU, PEFT's function takes the scales from bitsandbytes' 8-bit layers, and reads 4-bit ones
+    in the order that their kernel wants. Tried on PEFT 0.21.2 and bitsandbytes 0.50.
+    """
+    kind = type(getattr(base, "weight", None)).__name__
+    if kind == "Int8Params":
+        return dequantize_bnb_weight(base.weight, state=base.state)
+    if kind == "Params4bit":
+        base.state_dict()  # puts them back in order
+    return dequantize_module_weight(base)
