@@ -22,6 +22,10 @@ _METHODS = {
     "randlora": ("nolakit.methods.randlora", "RandLora"),
     "mora": ("nolakit.methods.mora", "Mora"),
     "pranc": ("nolakit.methods.pranc", "Pranc"),
+    "lora_sb": ("nolakit.methods.lora_sb", "LoraSb"),
+    "nora": ("nolakit.methods.nora", "Nora"),
+    "tiny_lora": ("nolakit.methods.tiny_lora", "TinyLora"),
+    "basis_conv": ("nolakit.methods.basis_conv", "BasisConv"),
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"
