@@ -65,6 +65,8 @@ class Nora(Between):
         check_positive_integer("inner_rank", self.inner_rank)
         for name in ("diagonal", "activation_aware", "store_frozen"):
             check_flag(name, getattr(self, name))
+        if not self.diagonal:
+            object.__setattr__(self, "degree", "quadratic")
         if not 0 <= self.exponent <= 4:
             raise ConfigError(f"found exponent={self.exponent!r}; expected a number from 0 to 4")
 
