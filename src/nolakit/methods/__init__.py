@@ -29,6 +29,10 @@ _METHODS = {
     "prolora": ("nolakit.methods.prolora", "Prolora"),
     "tied_lora": ("nolakit.methods.tied_lora", "TiedLora"),
     "uni_lora": ("nolakit.methods.uni_lora", "UniLora"),
+    "lora_sb": ("nolakit.methods.lora_sb", "LoraSb"),
+    "nora": ("nolakit.methods.nora", "Nora"),
+    "tiny_lora": ("nolakit.methods.tiny_lora", "TinyLora"),
+    "basis_conv": ("nolakit.methods.basis_conv", "BasisConv"),
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"

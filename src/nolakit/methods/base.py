@@ -239,9 +239,13 @@ class Method(ABC):
         raise NotImplementedError
 
     def calibrated_start(
-        self, site: Site, weight: torch.Tensor, measured: torch.Tensor
+        self, site: Site, measured: torch.Tensor, parts: Mapping[Role, torch.Tensor]
     ) -> dict[Role, torch.Tensor]:
-        """The numbers at step 0 where calibration gives them; the roles that are absent keep `start`."""
+        """The numbers at step 0 where calibration gives them; the roles that are absent keep `start`.
+
+        Args:
+            parts: what `frozen` made of the same measurement.
+        """
         return {}
 
     @property

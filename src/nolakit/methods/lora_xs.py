@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nolakit.errors import ConfigError
-from nolakit.methods.base import Method, check_flag, option
+from nolakit.methods.base import check_flag, option
+from nolakit.methods.between import Between
 from nolakit.methods.singular import leading_singular
 from nolakit.methods.site import Factor, Role, Site
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoraXs(Method):
+class LoraXs(Between):
     """LoRA-XS's options: see the module's equations. Published: r 4 to 25 for GLUE, 64 for mathematics."""
 
     name = "lora_xs"
@@ -36,31 +36,14 @@ class LoraXs(Method):
     r = 16
     learning_rate = 2e-3
     learning_rate_source = "arXiv 2405.17604: 2e-3 (commonsense) to 4e-3 (mathematics), 1e-3 for GLUE"
-    from_weight = True
 
     store_frozen: bool = option(False, "Store the singular vectors with the adapter")
 
     def __post_init__(self) -> None:
         check_flag("store_frozen", self.store_frozen)
 
-    @property
-    def stores_frozen(self) -> bool:
-        return self.store_frozen
-
-    def check_site(self, site: Site) -> None:
-        super().check_site(site)
-        if site.rank > min(site.outputs, site.inputs):
-            raise ConfigError(
-                f"found r={site.rank} for the {site.outputs} x {site.inputs} weight of {site.path!r}, which has "
-                f"{min(site.outputs, site.inputs)} singular vectors; take a smaller r, or a rank_pattern"
-            )
-
     def count(self, factor: Factor) -> int:
         return factor.site.rank**2 if factor.role == "lora_B" else 0
-
-    def frozen_dims(self, factor: Factor) -> tuple[int, int]:
-        site = factor.site
-        return (site.rank, site.inputs) if factor.role == "lora_A" else (site.outputs, site.rank)
 
     def frozen(
         self, site: Site, weight: torch.Tensor, measured: torch.Tensor | None = None

@@ -9,7 +9,7 @@ is NOLA on the blocks. The update starts where the method's does.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,13 @@ class Over(Method):
         self, site: Site, weight: torch.Tensor, measured: torch.Tensor | None = None
     ) -> dict[Role, torch.Tensor]:
         return self.inner.frozen(site, weight, measured)
+
+    def calibrated_start(
+        self, site: Site, measured: torch.Tensor, parts: Mapping[Role, torch.Tensor]
+    ) -> dict[Role, torch.Tensor]:
+        """Of the factors that keep their own numbers: a combination has none that would be a given start."""
+        found = self.inner.calibrated_start(site, measured, parts)
+        return {role: start for role, start in found.items() if not self._combined(Factor(role, site))}
 
     def _combined(self, factor: Factor) -> bool:
         return self.inner.count(factor) > self.num_basis

@@ -36,28 +36,42 @@ class FrozenParts:
     measured_by: LinearFactor
     expected: float | None = None
     made: dict[Role, torch.Tensor] = field(default_factory=dict)
-    made_from: tuple[int, int] | None = None
+    made_from: tuple[torch.Tensor, int, torch.Tensor] | None = None  # measured, its version, its values
 
     def part(self, role: Role) -> torch.Tensor | None:
-        """The part of one factor, float32.
+        """The part of one factor, float32, on the device of the adapter's numbers.
 
         Raises:
             BaseNeededError, BaseMismatchError: as `nolakit.adapter.frozen` has it.
         """
         measured = self.measured_by.measured
-        source = None if measured is None else (id(measured), version_of(measured))
-        if not self.made or self.made_from != source:
+        if not self.made or not self._made_from(measured):
             weight = weight_matrix(self.base, self.site)
             made = parts_of(self.method, self.site, weight, measured)
             check_site(self.expected, check_number(self.site, made), self.site)
-            self.made, self.made_from = made, source
+            self.made = made
+            if measured is not None:
+                self.made_from = measured, version_of(measured), measured.clone()
+        own = self.measured_by.expansion.like(self.measured_by)
+        if any(part.device != own.device for part in self.made.values()):
+            self.made = {role: part.to(own.device) for role, part in self.made.items()}  # the model was moved
         return self.made.get(role)
+
+    def _made_from(self, measured: torch.Tensor | None) -> bool:
+        """Whether the parts were made from what is measured now; moved to another device it is another tensor."""
+        if measured is None or self.made_from is None:
+            return measured is None
+        then, version, values = self.made_from
+        if measured is not then or version_of(measured) != version:
+            if not torch.equal(measured.cpu(), values.to("cpu", measured.dtype)):
+                return False
+            self.made_from = measured, version_of(measured), values
+        return True
 
     @property
     def number(self) -> float:
         """The check number of the parts."""
-        if not self.made:
-            self.part("lora_A")
+        self.part("lora_A")
         return check_number(self.site, self.made)
 
 

@@ -11,12 +11,9 @@ rest are PEFT's own code. ARCHITECTURE.md says what else was tried.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-import torch
 from peft import LoraConfig, LoraModel
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -30,6 +27,7 @@ from nolakit.methods.site import ROLES, Factor, Role, Site
 from nolakit.tuner.binding import bind
 from nolakit.tuner.config import ComputedLoraConfig
 from nolakit.tuner.factor import PACKED, LinearFactor, factor_like
+from nolakit.tuner.layers import computed_layers
 from nolakit.tuner.loading import unpacked_state
 from nolakit.tuner.naming import (
     aligned_key,
@@ -38,6 +36,8 @@ from nolakit.tuner.naming import (
     short_names,
     unwrapped_model,
 )
+from nolakit.tuner.presence import check_arrived, prepare_to_save
+from nolakit.tuner.quiet_random import quiet_random
 from nolakit.tuner.weighted import adds_up, sum_config, write_sum
 from nolakit.tuner.whole_network import (
     Replaced,
@@ -66,7 +66,7 @@ class ComputedLoraModel(LoraModel):
         if whole:
             others = [other for name, other in self.peft_config.items() if name != adapter_name]
             keep_normalisation(model, config, others)
-        with _quiet_rng():
+        with quiet_random():
             super().inject_adapter(model, adapter_name, *args, **kwargs)
         keys, layers = self._adapted_layers(adapter_name)
         factors: dict[str, dict[Role, Any]] = {
@@ -152,17 +152,14 @@ class ComputedLoraModel(LoraModel):
         """
         keys: dict[str, str] = {}
         layers: dict[str, LoraLayer] = {}
-        for key, module in self.model.named_modules():
-            factors = module.lora_A if isinstance(module, LoraLayer) else {}
-            factor = factors[adapter_name] if adapter_name in factors else None  # noqa: SIM401 - ModuleDict
-            if isinstance(factor, LinearFactor):
-                path = factor.shape.path
-                if path in layers:
-                    raise UnsupportedError(
-                        f"found a second module with the canonical path {path!r}, at {key!r}; "
-                        "rename one of the two"
-                    )
-                layers[path], keys[path] = module, key
+        for key, layer, factors in computed_layers(self.model, adapter_name):
+            path = factors["lora_A"].shape.path
+            if path in layers:
+                raise UnsupportedError(
+                    f"found a second module with the canonical path {path!r}, at {key!r}; "
+                    "rename one of the two"
+                )
+            layers[path], keys[path] = layer, key
         return keys, layers
 
     @classmethod
@@ -179,10 +176,17 @@ class ComputedLoraModel(LoraModel):
             }
             state_dict = unpacked_state(state_dict, config, model, adapter_name)
             config.packed = False
-            for layer in (module for module in base.modules() if isinstance(module, LoraLayer)):
-                arrived(layer, adapter_name)
             state_dict = {aligned_key(key, layers, prefix): value for key, value in state_dict.items()}
+            check_arrived(base, adapter_name, state_dict)
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
+
+    @classmethod
+    def _get_adapter_state_dict(cls, model, config, adapter_name, state_dict, unwanted_adapter_names):
+        if isinstance(config, ComputedLoraConfig):
+            prepare_to_save(model, adapter_name, config)
+        return super()._get_adapter_state_dict(
+            model, config, adapter_name, state_dict, unwanted_adapter_names
+        )
 
     def _refuse_unsupported_layers(self, model: nn.Module, config: ComputedLoraConfig) -> None:
         """Before anything is changed, so that a refused model stays as it was."""
@@ -248,14 +252,6 @@ def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraCon
         getattr(layer, role)[adapter_name] = made
 
 
-def arrived(layer: LoraLayer, adapter_name: str) -> None:
-    """The adapter's coefficients of a layer have come from their packed file."""
-    for factors in (layer.lora_A, layer.lora_B):
-        factor = factors[adapter_name] if adapter_name in factors else None  # noqa: SIM401 - ModuleDict
-        if isinstance(factor, LinearFactor):
-            factor.awaited = None
-
-
 def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:
     """The LoraConfig of the same rank, scaling and targets, for the expanded factors."""
     kept = {option.name: getattr(config, option.name) for option in fields(LoraConfig) if option.init}
@@ -263,11 +259,3 @@ def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the adapter was made
         return LoraConfig(**kept)
-
-
-@contextmanager
-def _quiet_rng() -> Iterator[None]:
-    """torch's generators as they were, whatever PEFT draws for the modules that are replaced."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        yield
