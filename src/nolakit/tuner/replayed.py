@@ -29,7 +29,8 @@ def replayed(make: Make, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tenso
 class _Replayed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, make: Make, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        ctx.make, ctx.inputs = make, [one.detach() for one in inputs]
+        # copies: no output may be a view of a parameter, which an optimizer writes to even where nothing changes
+        ctx.make, ctx.inputs = make, [one.detach().clone() for one in inputs]
         return tuple(make(ctx.inputs))
 
     @staticmethod
