@@ -12,7 +12,6 @@ A dense method is written as a `lora_A` of shape (out, in) beside a `lora_B` tha
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from abc import ABC, abstractmethod
@@ -97,7 +96,7 @@ class Method(ABC):
         Raises:
             UnsupportedError, ConfigError: a module that the method cannot adapt.
         """
-        bound = copy.copy(self)
+        bound = dataclasses.replace(self)  # pyright: ignore[reportArgumentType] - a dataclass; nothing cached comes along
         object.__setattr__(bound, "sites", tuple(sorted(sites, key=lambda site: site.path)))
         for site in bound.sites:
             bound.check_site(site)
