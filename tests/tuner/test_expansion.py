@@ -7,6 +7,7 @@ import torch
 from peft import get_peft_model
 from torch.utils.checkpoint import checkpoint
 
+from nolakit import TiedLoraConfig
 from nolakit.methods.nola import Nola
 from nolakit.tuner import changes
 from nolakit.tuner.factor import LinearFactor
@@ -189,3 +190,16 @@ def test_a_part_of_the_layers_sees_changes_too():
             factor.coefficients.data.add_(1)
         for factor in part:
             assert torch.equal(factor.weight, factor.expansion.compute(factor))
+
+
+def test_a_weight_outlives_a_write_that_changes_nothing():
+    """An optimizer writes to numbers whose gradient is zero; a weight that is a view of them is no view of the
+    parameter."""
+    model = get_peft_model(CASE.make(), TiedLoraConfig(r=4, target_modules=list(CASE.targets), train_u=False))
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(3):  # lora_B starts at zero, so the first step leaves lora_A as it is
+        loss = model(**CASE.batch()).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss.isfinite()

@@ -22,6 +22,13 @@ _METHODS = {
     "randlora": ("nolakit.methods.randlora", "RandLora"),
     "mora": ("nolakit.methods.mora", "Mora"),
     "pranc": ("nolakit.methods.pranc", "Pranc"),
+    "lora_fa": ("nolakit.methods.lora_fa", "LoraFa"),
+    "lora_mini": ("nolakit.methods.lora_mini", "LoraMini"),
+    "lorta": ("nolakit.methods.lorta", "Lorta"),
+    "melora": ("nolakit.methods.melora", "Melora"),
+    "prolora": ("nolakit.methods.prolora", "Prolora"),
+    "tied_lora": ("nolakit.methods.tied_lora", "TiedLora"),
+    "uni_lora": ("nolakit.methods.uni_lora", "UniLora"),
 }
 
 PEFT_TYPE_PREFIX = "NOLAKIT_"
