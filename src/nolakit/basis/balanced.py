@@ -3,7 +3,7 @@
     index[p] = rank(p) mod below,   rank(p) = how many places come before p, ordered by key, equal keys by place
     key(p)   = (b_0 mod 128) 2^24 + b_1 2^16 + b_2 2^8 + b_3,   b_i = byte p of the stream's vector i
 
-So a permutation of the places that a seed regenerates, bit for bit, on every machine: `docs/format.md`, section 10.
+So a permutation of the places that a seed regenerates, bit for bit, on every machine: `docs/format.md`, section 11.
 """
 
 from __future__ import annotations

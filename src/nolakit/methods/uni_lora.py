@@ -22,7 +22,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from nolakit.basis.streams import check_seed, stream_number
+from nolakit import basis
+from nolakit.basis.streams import check_seed
 from nolakit.methods.base import Method, check_positive_integer, option, seed_option
 from nolakit.methods.site import ROLES, Factor
 
@@ -88,11 +89,9 @@ class UniLora(Method):
 
     def indices(self, device: torch.device) -> torch.Tensor:
         """index(p) of every entry. # shape: (D,) int32"""
-        from nolakit.basis.balanced import balanced_indices
-
         if device not in self._indices:
-            address = {"seed": self.seed, "stream": stream_number("indices")}
-            self._indices[device] = balanced_indices(*self._sizes, **address, device=device)
+            address = {"seed": self.seed, "stream": basis.stream_number("indices")}
+            self._indices[device] = basis.balanced_indices(*self._sizes, **address, device=device)
         return self._indices[device]
 
     def factors(
