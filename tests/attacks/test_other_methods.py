@@ -42,6 +42,13 @@ def lora_xs(folder: Path, **changes: Any) -> Path:
     return llama_adapter(folder, made, peft_type="NOLAKIT_LORA_XS", **options | changes)
 
 
+def uni_lora(folder: Path, **changes: Any) -> Path:
+    """Numbers that all modules share, held by the first."""
+    options = {"theta_d_length": 40, "module_names": NAMES}
+    made = {"base_model.model.model.layers.0.mlp.up_proj.lora_A.coefficients": torch.rand(40)}
+    return llama_adapter(folder, made, peft_type="NOLAKIT_UNI_LORA", **options | changes)
+
+
 def without(key: str) -> Damage:
     return tensors(lambda found: found.pop(key))
 
@@ -72,8 +79,8 @@ VERA: dict[str, tuple[Damage, str]] = {
     ),
     "names a number": (configured(module_names=3), "module names"),
     "names of numbers": (configured(module_names=[3]), "module names"),
-    "names of others": (configured(module_names=["model.layers.7.self_attn.q_proj"]), "with shape"),
-    "names upwards": (configured(module_names=["model../../x"]), "path of named modules|usable shape"),
+    "names of others": (configured(module_names=["model.layers.7.self_attn.q_proj"]), "module_names"),
+    "names upwards": (configured(module_names=[*NAMES, "model../../x"]), "path of named modules|usable shape"),
 }  # fmt: skip
 LORA_XS: dict[str, tuple[Damage, str]] = {
     "numbers in lora_A": (added(A + ".coefficients", torch.ones(RANK**2)), "lora_A of .* with shape"),
@@ -84,6 +91,23 @@ LORA_XS: dict[str, tuple[Damage, str]] = {
         "singular vectors",
     ),
     "store_frozen a text": (configured(store_frozen="yes"), "store_frozen"),
+}  # fmt: skip
+HOLDER = "base_model.model.model.layers.0.mlp.up_proj"
+UNI_LORA: dict[str, tuple[Damage, str]] = {
+    "no modules": (configured(module_names=...), "module_names"),
+    "fewer modules": (configured(module_names=NAMES[:1], base_fingerprint=None), "module_names"),
+    "shared numbers elsewhere": (
+        tensors(lambda found: found.update({A + ".coefficients": found.pop(HOLDER + ".lora_A.coefficients")})),
+        "with shape",
+    ),
+    "shared numbers twice": (added(A + ".coefficients", torch.ones(40)), "with shape"),
+    "no shared numbers": (
+        tensors(lambda found: found.update(x=found.pop(HOLDER + ".lora_A.coefficients"))), "with shape|0 modules"
+    ),
+    **{
+        f"theta_d_length {value!r}": (configured(theta_d_length=value), "theta_d_length|with shape")
+        for value in (0, -1, 1 << 70, 41, 40.0, "40", None, True)
+    },
 }  # fmt: skip
 LATE: dict[str, tuple[Damage, str]] = {  # seen where numbers become factors
     "no frozen part": (without(A + ".frozen"), "absent"),
@@ -99,6 +123,7 @@ LATE: dict[str, tuple[Damage, str]] = {  # seen where numbers become factors
     ),
 }
 CASES = [(vera, VERA, name) for name in VERA] + [(lora_xs, LORA_XS, name) for name in LORA_XS]
+CASES += [(uni_lora, UNI_LORA, name) for name in UNI_LORA]
 
 
 @pytest.mark.parametrize(("make", "table", "attack"), CASES, ids=[name for *_, name in CASES])
@@ -128,7 +153,7 @@ def test_checks_of_the_base_are_lists_of_a_number_a_module(base: Path, tmp_path:
 
 
 @pytest.mark.parametrize("bits", (32, 8, 4))
-@pytest.mark.parametrize("make", (vera, lora_xs))
+@pytest.mark.parametrize("make", (vera, lora_xs, uni_lora))
 def test_packed_numbers_are_as_many_as_the_modules_have(
     make: Any, bits: int, tmp_path: Path, place: Path
 ) -> None:
@@ -148,5 +173,9 @@ def test_packed_numbers_are_as_many_as_the_modules_have(
         "counts": ("counts", rewritten(data, {"counts": {"lora_A": 3}})),
         "length": ("its modules have", rewritten(data, coefficients=found["coefficients"][:-1].clone())),
     }
+    for name in (
+        ("shapes", "modules") if make is uni_lora else ()
+    ):  # which make another adapter of as many numbers
+        del untrue[name]
     for said, wrong in untrue.values():
         refused(lambda out, wrong=wrong: nolakit.expand(nolakit.read_packed(wrong)), said, place)

@@ -168,7 +168,13 @@ class Adapter(ABC):
                     f"found {module_names.count(listed):,} modules in {self.name!r}; expected fewer"
                 )
             known = {unwrapped_path(path) for path in found}
-            for path in module_names.expand_names(listed):
+            every = module_names.expand_names(listed)
+            if known - set(every):
+                raise AdapterError(
+                    f"found numbers of {sorted(known - set(every))[0]!r} in {self.name!r}, which its module_names do "
+                    "not name; fetch or save it again"
+                )
+            for path in every:
                 if path not in known:
                     found.setdefault(FILE_PREFIX + path, {})
         return found

@@ -116,6 +116,13 @@ def _check_counts(adapter: AdapterFile) -> None:
     """Each factor has as many coefficients as its method stores, of a dtype that the format has."""
     modules = adapter.checked_modules()
     counts = adapter.layout.counts([module.site for module in modules])
+    if adapter.config.get("module_names") is None and not all(
+        count for each in counts for count in each.values()
+    ):
+        raise AdapterError(
+            f"found no module_names in {adapter.name!r}, whose modules do not all have numbers of their own; expected "
+            "their names. Fetch or save it again"
+        )
     for module, expected in zip(modules, counts, strict=True):
         roles: set[Role] = {*ROLES, *module.coefficients}
         for role in roles:
