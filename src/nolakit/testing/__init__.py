@@ -10,9 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from nolakit.testing.arithmetic import adds_and_averages, degree_is_as_stated
 from nolakit.testing.counting import counts_as_published, counts_llama_2_7b, stores_only_its_numbers
 from nolakit.testing.differentiating import gradients_of_outputs, gradients_of_updates
+from nolakit.testing.exporting import approximates_as_lora, exports_as_lora
 from nolakit.testing.merging import merged_equals_unmerged, unloads
+from nolakit.testing.mixing import mixes_in_a_batch, mixes_with_another_method
+from nolakit.testing.packing import packs
+from nolakit.testing.quantized import works_over_4_bits, works_over_8_bits
+from nolakit.testing.randomness import global_generators_stay, seeds_differ
+from nolakit.testing.repeating import accumulates, checkpoints
 from nolakit.testing.row import Row
 from nolakit.testing.saving import (
     copies,
@@ -47,6 +54,19 @@ CHECKS: tuple[Check, ...] = (
     counts_as_published,
     counts_llama_2_7b,
     stores_only_its_numbers,
+    packs,
+    exports_as_lora,
+    approximates_as_lora,
+    degree_is_as_stated,
+    adds_and_averages,
+    seeds_differ,
+    global_generators_stay,
+    works_over_8_bits,
+    works_over_4_bits,
+    mixes_in_a_batch,
+    mixes_with_another_method,
+    accumulates,
+    checkpoints,
 )
 
 

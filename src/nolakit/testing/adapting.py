@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
@@ -26,14 +27,25 @@ def config_for(row: Row, base: str = "linear", **changes: Any) -> ComputedLoraCo
 
 
 def attach(row: Row, base: str = "linear", model: Any = None, **changes: Any) -> Any:
-    """A PeftModel of the base, or of a model made of it, with a fresh adapter, calibrated where the method needs that."""
+    """A PeftModel of the base, or of a model made of it, with a fresh adapter, calibrated where its method needs it."""
     config = config_for(row, base, **changes)
     adapted: Any = get_peft_model(BASES[base].make() if model is None else model, config)
-    if config.method().calibration is not None:
+    calibrated(adapted, base)
+    return adapted.eval()
+
+
+def loaded(base: str, folder: str | Path, dtype: torch.dtype = torch.float32) -> Any:
+    """A PeftModel of the base with a saved adapter, as PEFT loads it."""
+    return PeftModel.from_pretrained(BASES[base].make(dtype), folder).eval()
+
+
+def calibrated(model: Any, base: str, adapter: str = "default") -> None:
+    """Measure on a batch what an adapter's method asks for, if it does."""
+    method = model.peft_config[adapter].method()
+    if method.calibration is not None:
         import nolakit
 
-        nolakit.calibrate(adapted, [BASES[base].batch(dtype=adapted_dtype(adapted))])
-    return adapted.eval()
+        nolakit.calibrate(model, [BASES[base].batch(dtype=_dtype(model))])
 
 
 def moved(row: Row, base: str = "linear", model: Any = None, **changes: Any) -> Any:
@@ -109,8 +121,8 @@ def train(model: nn.Module, batch: Tensors, steps: int = 8, learning_rate: float
         return [*losses, model(**batch).loss.item()]
 
 
-def adapted_dtype(model: nn.Module) -> torch.dtype:
-    """The floating dtype of a model's inputs."""
+def _dtype(model: nn.Module) -> torch.dtype:
+    """Of a model's inputs."""
     return next(value.dtype for value in model.parameters() if value.is_floating_point())
 
 

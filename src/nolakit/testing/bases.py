@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-WIDTH, NARROW, CLASSES = 16, 8, 3
+WIDTH, CLASSES = 16, 3
 SPREAD = 0.85  # of one row of a weight to the next, so that singular values are far apart
 
 Make = Callable[[int, int], nn.Module]  # inputs, outputs
@@ -27,32 +27,33 @@ class Output(NamedTuple):
 class Attention(nn.Module):
     """Two projections of unlike width, as with grouped queries."""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: Make, width: int) -> None:
         super().__init__()
-        self.q_proj, self.v_proj = make(WIDTH, WIDTH), make(WIDTH, NARROW)
+        self.q_proj, self.v_proj = make(width, width), make(width, width // 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(self.q_proj(x).unflatten(-1, (-1, NARROW)).sum(-2) + self.v_proj(x))
+        return torch.tanh(self.q_proj(x).unflatten(-1, (2, -1)).sum(-2) + self.v_proj(x))
 
 
 class Layer(nn.Module):
-    """One layer, whose modules are called as Llama's are. # shape: (batch, WIDTH) -> (batch, WIDTH)"""
+    """One layer, whose modules are called as Llama's are. # shape: (batch, width) -> (batch, width)"""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: Make, width: int) -> None:
         super().__init__()
-        self.self_attn, self.mlp = Attention(make), nn.ModuleDict({"down_proj": make(NARROW, WIDTH)})
+        self.self_attn = Attention(make, width)
+        self.mlp = nn.ModuleDict({"down_proj": make(width // 2, width)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.mlp["down_proj"](self.self_attn(x))
 
 
 class Decoder(nn.Module):
-    """Two layers and a head that stays as it is. # shape: (batch, WIDTH) -> (batch, CLASSES)"""
+    """Two layers and a head that stays as it is. # shape: (batch, width) -> (batch, CLASSES)"""
 
-    def __init__(self, make: Make = nn.Linear) -> None:
+    def __init__(self, make: Make = nn.Linear, width: int = WIDTH) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(make) for _ in range(2))
-        self.head = nn.Linear(WIDTH, CLASSES)
+        self.layers = nn.ModuleList(Layer(make, width) for _ in range(2))
+        self.head = nn.Linear(width, CLASSES)
         self.checkpointing = False
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> Output:
@@ -121,3 +122,4 @@ BASES = {
     "conv1d": Base(lambda: Decoder(_conv1d), (WIDTH,), options={"fan_in_fan_out": True}),
     "conv2d": Base(Convolutions, (4, 6, 6), ("conv1", "conv2")),
 }
+WIDE = Base(lambda: Decoder(width=8 * WIDTH), (8 * WIDTH,))  # kernels for few bits take multiples of 64

@@ -51,7 +51,7 @@ def stores_only_its_numbers(row: Row) -> None:
         numbers = sum(value.numel() for value in trained.values())
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "adapter"
-            model.save_pretrained(folder)
+            model.save_pretrained(str(folder))
             adapter = open_adapter(folder)
             beside = adapter.part_tensors()
             if row.stored_beside is None:

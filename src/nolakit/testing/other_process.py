@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nolakit import methods
-from nolakit.testing.adapting import Tensors, coefficients, logits, updates
+from nolakit.testing.adapting import Tensors, coefficients, loaded, logits, updates
 from nolakit.testing.bases import BASES
 from nolakit.testing.row import Row
 
@@ -73,18 +73,15 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _answer(request: dict[str, Any]) -> None:
-    from peft import PeftModel
-
     from nolakit.tuner.registration import register_all
 
     torch.set_num_threads(request["threads"])
     methods.register(*request["method"])
     register_all()
-    base = BASES[request["base"]]
-    model = PeftModel.from_pretrained(base.make(), request["folder"]).eval()
+    model = loaded(request["base"], request["folder"])
     seen = {name: value.detach() for name, value in coefficients(model).items()}
     seen |= {f"update {name}": update for name, update in updates(model).items()}
-    seen["logits"] = logits(model, base.batch())
+    seen["logits"] = logits(model, BASES[request["base"]].batch())
     save_file({name: value.contiguous() for name, value in seen.items()}, request["answer"])
 
 

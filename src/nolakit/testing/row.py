@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from nolakit import methods
 from nolakit.methods.base import Degree, Method
@@ -22,7 +22,7 @@ class Row:
 
     Attributes:
         method: its name in `nolakit.methods`.
-        options: of its configuration, for models whose layers are 16 x 16, 8 x 16 and 16 x 8; small.
+        options: of its configuration, small; for layers of 16 x 16, 8 x 16 and 16 x 8, and eight times as wide.
         counts: trained numbers of models of Linear layers, at least three, computed by hand from the formula.
         llama: options and trained numbers for q_proj and v_proj of LLaMA-2-7B: 64 layers of 4096 x 4096.
         degree: of the update in the trained numbers.
@@ -30,6 +30,7 @@ class Row:
         targets: modules of `bases.BASES["linear"]` that the method adapts.
         nonzero_start: why the update is not zero at the start.
         start_bound: then the norm of the update at the start is at most this share of the weight's.
+        seed_draws: frozen parts, or the start of trained numbers alone.
         no_seed: why the update does not depend on a seed.
         no_conv1d: why the Conv1D of GPT-2 is refused.
         no_conv2d: why convolutions are refused.
@@ -45,6 +46,7 @@ class Row:
     targets: Sequence[str] = ("q_proj", "v_proj", "down_proj")
     nonzero_start: str | None = None
     start_bound: float = 0.1
+    seed_draws: Literal["frozen parts", "start"] = "frozen parts"
     no_seed: str | None = None
     no_conv1d: str | None = None
     no_conv2d: str | None = None

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from safetensors.torch import load, save
 
-from nolakit.testing.adapting import Tensors, attach, coefficients, logits, moved, updates
+from nolakit.testing.adapting import Tensors, attach, coefficients, loaded, logits, moved, updates
 from nolakit.testing.bases import BASES
 from nolakit.testing.comparing import assert_close, assert_differ, assert_equal
 from nolakit.testing.other_process import seen_in_another_process
@@ -27,11 +26,11 @@ def reloads_bit_exact(row: Row) -> None:
     for base in row.bases:
         with _saved(row, base) as (model, folder):
             batch = BASES[base].batch()
-            loaded = PeftModel.from_pretrained(BASES[base].make(), folder).eval()
-            assert_equal(_numbers(loaded), _numbers(model), f"numbers on {base}")
-            assert_equal(updates(loaded), updates(model), f"updates on {base}")
-            assert_equal(logits(loaded, batch), logits(model, batch), f"output on {base}")
-            loaded.save_pretrained(folder / "again")
+            again = loaded(base, folder)
+            assert_equal(_numbers(again), _numbers(model), f"numbers on {base}")
+            assert_equal(updates(again), updates(model), f"updates on {base}")
+            assert_equal(logits(again, batch), logits(model, batch), f"output on {base}")
+            again.save_pretrained(folder / "again")
             first, second = (
                 (place / "adapter_model.safetensors").read_bytes() for place in (folder, folder / "again")
             )
@@ -51,19 +50,18 @@ def reloads_over_another_dtype(row: Row) -> None:
     """Over a bfloat16 base the numbers are the same bits, and so are updates that do not come from the weight; they
     are saved again as they were."""
     with _saved(row, "linear") as (model, folder):
-        base = BASES["linear"].make(torch.bfloat16)
-        loaded = PeftModel.from_pretrained(base, folder).eval()
-        assert_equal(_numbers(loaded), _numbers(model), "numbers over bfloat16")
+        low = loaded("linear", folder, torch.bfloat16)
+        assert_equal(_numbers(low), _numbers(model), "numbers over bfloat16")
         if model.peft_config["default"].method().needs_weights:
-            assert_close(updates(loaded), updates(model), "updates over bfloat16", HALF_TOLERANCE)
+            assert_close(updates(low), updates(model), "updates over bfloat16", HALF_TOLERANCE)
         else:
-            assert_equal(updates(loaded), updates(model), "updates over bfloat16")
+            assert_equal(updates(low), updates(model), "updates over bfloat16")
         batch = BASES["linear"].batch(dtype=torch.bfloat16)
         assert_close(
-            logits(loaded, batch).float(), logits(model, BASES["linear"].batch()), "output", HALF_TOLERANCE
+            logits(low, batch).float(), logits(model, BASES["linear"].batch()), "output", HALF_TOLERANCE
         )
-        loaded.save_pretrained(folder / "again")
-        again = PeftModel.from_pretrained(BASES["linear"].make(), folder / "again")
+        low.save_pretrained(folder / "again")
+        again = loaded("linear", folder / "again")
         assert_equal(_numbers(again), _numbers(model), "numbers that went through bfloat16")
 
 
