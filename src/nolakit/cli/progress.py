@@ -37,6 +37,14 @@ class Bars:
         self.steps: TaskID | None = None
         self.batches: TaskID | None = None
 
+    def measured(self, done: int, rows: int) -> None:
+        if self.steps is None:
+            note(f"calibrating on {rows:,} rows")
+            self.steps = self._open().add_task("calibrating", total=rows)
+        self._open().update(self.steps, completed=done)
+        if done == rows:
+            self.end()
+
     def begin(self, steps: int, done: int) -> None:
         self.steps = self._open().add_task("training", total=steps, completed=done)
 

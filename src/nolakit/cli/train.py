@@ -81,6 +81,12 @@ def command(
     ] = "linear",
     weight_decay: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel=RUN)] = 0.0,
     label_smoothing: Annotated[float, typer.Option(help="Share spread over all.", rich_help_panel=RUN)] = 0.0,
+    calibration_rows: Annotated[
+        int,
+        typer.Option(
+            help="Rows that a method such as lora_sb measures before it trains.", rich_help_panel=RUN
+        ),
+    ] = 64,
     dtype: Annotated[
         str, typer.Option(help="Of the base: float32, bfloat16, float16.", rich_help_panel=RUN)
     ] = "float32",

@@ -61,12 +61,11 @@ def leading_singular(weight: torch.Tensor, rank: int) -> tuple[torch.Tensor, tor
         return tuple(one.float().contiguous().to(weight.device) for one in (u * signs, s, v * signs))  # pyright: ignore[reportReturnType]
 
 
-def check_singular_rank(site: Site, rank: int | None = None) -> None:
-    """Raises ConfigError where a weight has fewer singular vectors than its `rank`."""
-    wanted = site.rank if rank is None else rank
-    if wanted > min(site.outputs, site.inputs):
+def check_singular_rank(site: Site) -> None:
+    """Raises ConfigError where a weight has fewer singular vectors than its rank."""
+    if site.rank > min(site.outputs, site.inputs):
         raise ConfigError(
-            f"found r={wanted} for the {site.outputs} x {site.inputs} weight of {site.path!r}, which has "
+            f"found r={site.rank} for the {site.outputs} x {site.inputs} weight of {site.path!r}, which has "
             f"{min(site.outputs, site.inputs)} singular vectors; take a smaller r, or a rank_pattern"
         )
 

@@ -10,6 +10,9 @@ from transformers import TrainerCallback
 class Reporter(Protocol):
     """Who shows it. Steps are optimizer steps, batches are of one evaluation."""
 
+    def measured(self, done: int, rows: int) -> None:
+        """The method has been calibrated on `done` of so many rows, before training starts."""
+
     def begin(self, steps: int, done: int) -> None:
         """Training starts, at step `done` where it is resumed."""
 

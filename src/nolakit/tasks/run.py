@@ -13,6 +13,7 @@ from transformers import TrainerCallback, set_seed
 
 from nolakit.adapter.writing import new_folder
 from nolakit.tasks.adapting import Adapted, adapt
+from nolakit.tasks.calibrating import calibrate_on
 from nolakit.tasks.checkpoints import Checkpoints
 from nolakit.tasks.columns import find_columns
 from nolakit.tasks.configurations import BASELINES, build_config, refuse_options
@@ -35,7 +36,7 @@ class TrainResult:
     metrics: on the evaluation data (see `nolakit.tasks.metrics`) and `train_loss`, the mean over the run.
     trained, trained_head: trained numbers of the method, and of a new head beside it.
     adapter_bytes: of the file of weights, head included.
-    seconds: of the training, evaluations included, loading left out.
+    seconds: of the training, calibration and evaluations included, loading left out.
     output: the folder.
     steps, best_step: optimizer steps, and at which the kept weights were taken.
     truncated: rows that lost tokens to max_length.
@@ -102,6 +103,8 @@ def train(settings: TrainSettings, *, callbacks: Sequence[TrainerCallback] = ())
                 callbacks=callbacks,
             )
             start = time.perf_counter()
+            if resume_from is None:  # a checkpoint holds what was measured
+                calibrate_on(trainer, reader, encoded.rows, settings.calibration_rows, callbacks)
             output = trainer.train(resume_from_checkpoint=resume_from)
             seconds = time.perf_counter() - start
             metrics = final_metrics(trainer) if eval_encoded else {}

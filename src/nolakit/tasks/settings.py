@@ -46,6 +46,8 @@ class TrainSettings:
         label_smoothing: share of the target probability spread over all classes or tokens.
         eval_every, save_every: optimizer steps; None is once an epoch. save_every None follows eval_every.
         early_stopping: stop after this many evaluations without a better one; None never.
+        calibration_rows: rows of the training data on which a method measures what it needs before it trains;
+            only some do (`nolakit.calibrate`).
         dtype: of the base, "float32", "bfloat16" or "float16".
         quantize: "8bit" or "4bit" base, by bitsandbytes.
         data_seed: order of the data, cut of eval_fraction, dropout, and a new head's start.
@@ -82,6 +84,7 @@ class TrainSettings:
     eval_every: int | None = None
     save_every: int | None = None
     early_stopping: int | None = None
+    calibration_rows: int = 64
     dtype: str = "float32"
     quantize: str | None = None
     data_seed: int = 0
@@ -105,7 +108,9 @@ class TrainSettings:
         _check_choice("text_unit", self.text_unit, TEXT_UNITS)
         if self.quantize is not None:
             _check_choice("quantize", self.quantize, QUANTIZATIONS)
-        for name in ("batch_size", "accumulate", "max_steps", "eval_every", "save_every", "early_stopping"):
+        for name in (
+            "batch_size", "accumulate", "max_steps", "eval_every", "save_every", "early_stopping", "calibration_rows",
+        ):  # fmt: skip
             _check_number(name, getattr(self, name), least=1)
         _check_number("max_length", self.max_length, least=2)
         for name in ("lr", "head_lr", "epochs", "warmup", "weight_decay", "data_seed"):
