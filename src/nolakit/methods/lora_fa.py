@@ -1,9 +1,9 @@
 """LoRA-FA: LoRA whose first factor stays as it was drawn.
 
-    lora_A = A (rank, in), frozen, entries of LoRA's own start, U(-1/sqrt(in), 1/sqrt(in)), each module's own
+    lora_A = A (rank, in), frozen, each module's own: LoRA's start, U(-1/sqrt(in), 1/sqrt(in))
     lora_B = B (out, rank), trained, zero at the start
 
-Trained: out * rank numbers a module. The update is linear in B and zero at the start. A is regenerated from the seed
+Trained: out * rank numbers a module. The update is linear in B and zero at the start. A is `random("lora_A", path)`
 and never stored. The scaling is LoRA's.
 
 Source: Zhang et al., arXiv 2308.03303, first version. The second, PEFT's `create_lorafa_optimizer` over its own LoRA,

@@ -4,8 +4,9 @@
     lora_B = B_aux B_tr,  B_tr (b, rank) trained, B_aux (out, b) frozen, U(-sqrt(3 / b), sqrt(3 / b))
 
 Trained: rank (a + b) numbers a module, whatever its size. A_tr starts at U(-1/sqrt(a), 1/sqrt(a)), B_tr at zero, so
-that the update is. The frozen matrices are each module's own: vector i of a basis is row i of A_aux or column i of
-B_aux, so that they are made inside the product and never held. B_tr lies transposed, (rank, b).
+that the update is. The frozen matrices are each module's own: vector i of the stream `lora_A/path` is row i of A_aux,
+of `lora_B/path` column i of B_aux, so that they are made inside the product and never held. A_tr starts as
+`random("start", path)`; B_tr lies transposed, (rank, b).
 
 Source: Singh et al., arXiv 2411.15804. Neither the distribution of the frozen matrices nor starts, lora_alpha and
 learning rate are published; here A_aux is as LoRA's A, B_aux keeps the size of what passes through it, and the scaling

@@ -7,11 +7,11 @@ of layer l, projection p and head h of width d. As factors of rank r: A on the s
 B diag(c_h) of all heads, one under the other. Trained, shared by all modules and held by lora_A of the first by path:
 A (width, r), B (d, r), H (heads, r), L (layers, r), P (projections, r), in this order; r (width + d + heads + layers +
 projections) numbers. B starts at zero, so that the update does, A at U(-1/sqrt(r), 1/sqrt(r)), the others at
-U(-sqrt(6/r), sqrt(6/r)).
+U(-sqrt(6/r), sqrt(6/r)): one vector `random("start")` of that module, in parts.
 
-Layers and projections are those that are adapted, as their paths name them (`nolakit.methods.attention`). Keys and
-values with fewer heads (grouped-query attention) take of H the row of the first query head of each group. Other modules
-than an attention's are a decomposition of their own for each (in, out), with a single head.
+Layers and projections are those that are adapted, by path. Keys and values with fewer heads (grouped-query attention)
+take of H the row of the first query head of each group. Modules that are none of an attention's are a decomposition of
+their own for each (in, out), with a single head.
 
 Source: Hounie et al., arXiv 2410.04060. Heads stand where attention has them; of the official codes one has them on the
 output of all four projections (LLaMA), one on the input of all four (GLUE), and neither knows grouped queries.
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from nolakit.basis.streams import check_seed
 from nolakit.errors import ConfigError
-from nolakit.methods.attention import layer_and_projection, side_with_heads
+from nolakit.methods.attention import heads_of, layer_and_projection
 from nolakit.methods.base import Method, check_positive_integer, option
 from nolakit.methods.site import Factor, Site
 
@@ -68,34 +68,27 @@ class Lorta(Method):
     def _decompositions(self) -> dict[Hashable, _Decomposition]:
         found: dict[Hashable, _Decomposition] = {}
         for site in self.sites:
-            one = found.setdefault(self._widths(site), _Decomposition(site))
+            one = found.setdefault(self._kind(site), _Decomposition(site))
             layer, projection = layer_and_projection(site.path)
             one.layers.setdefault(layer, len(one.layers))
             one.projections.setdefault(projection, len(one.projections))
-            one.heads = max(one.heads, self._heads(site))
+            one.heads = max(one.heads, heads_of(site, self.head_dim).count)
         return found
 
+    def _kind(self, site: Site) -> Hashable:
+        heads = heads_of(site, self.head_dim)
+        return site.rank, heads.plain, heads.width, heads.attention
+
     def _of(self, site: Site) -> _Decomposition:
-        return self._decompositions[self._widths(site)]
-
-    def _widths(self, site: Site) -> tuple[int, int, int, bool]:
-        """The rank, the width of the side without heads, that of a head, and whether there are several."""
-        side = side_with_heads(site)
-        plain = site.outputs if side == "inputs" else site.inputs
-        return site.rank, plain, self.head_dim if side else site.outputs, side is not None
-
-    def _heads(self, site: Site) -> int:
-        return max(
-            1, (site.inputs if side_with_heads(site) == "inputs" else site.outputs) // self._widths(site)[2]
-        )
+        return self._decompositions[self._kind(site)]
 
     def check_site(self, site: Site) -> None:
         super().check_site(site)
-        heads, most, side = self._heads(site), self._of(site).heads, side_with_heads(site)
-        if side and (getattr(site, side) % self.head_dim or most % heads):
+        count, most = heads_of(site, self.head_dim).count, self._of(site).heads
+        if most % count:
             raise ConfigError(
-                f"found {getattr(site, side)} {side} at {site.path!r} and up to {most} heads, with head_dim="
-                f"{self.head_dim}; expected whole heads, whose number divides {most}. Give the model's own head_dim"
+                f"found {count} heads of {self.head_dim} at {site.path!r} and {most} elsewhere; expected a number that "
+                "divides it. Give the model's own head_dim, or name other target_modules"
             )
 
     def owner(self, factor: Factor) -> Factor:
@@ -103,8 +96,8 @@ class Lorta(Method):
 
     def _rows(self, site: Site) -> list[int]:
         """Rows of A, B, H, L and P."""
-        one, (_, plain, head, _) = self._of(site), self._widths(site)
-        return [plain, head, one.heads, len(one.layers), len(one.projections)]
+        one, heads = self._of(site), heads_of(site, self.head_dim)
+        return [heads.plain, heads.width, one.heads, len(one.layers), len(one.projections)]
 
     def count(self, factor: Factor) -> int:
         return sum(self._rows(factor.site)) * factor.site.rank if self.owner(factor) == factor else 0
@@ -112,23 +105,21 @@ class Lorta(Method):
     def start(self, factor: Factor) -> torch.Tensor | None:
         import torch
 
-        rank, (plain, head, *others) = factor.site.rank, self._rows(factor.site)
-        dims = (plain + head + sum(others), rank)
-        a, b, rest = self.random("start", dims, path=factor.path, like=torch.empty(0)).split(
-            (plain, head, sum(others))
-        )
+        rank, rows = factor.site.rank, self._rows(factor.site)
+        drawn = self.random("start", (sum(rows), rank), path=factor.path, like=torch.empty(0))
+        a, b, rest = drawn.tensor_split((rows[0], rows[0] + rows[1]))
         return torch.cat((a / rank**0.5, b * 0, rest * (6 / rank) ** 0.5)).flatten()
 
     def factor(
         self, numbers: torch.Tensor, factor: Factor, tied: torch.Tensor | None, frozen: torch.Tensor | None
     ) -> torch.Tensor:
         assert tied is not None
-        site, one = factor.site, self._of(factor.site)
+        site, one, own = factor.site, self._of(factor.site), heads_of(factor.site, self.head_dim)
         a, b, heads, layers, projections = tied.view(-1, site.rank).split(self._rows(site))
         made = a
-        if (factor.role == "lora_A") == (side_with_heads(site) == "inputs"):
+        if (factor.role == "lora_A") == (own.along == "inputs"):
             layer, projection = layer_and_projection(site.path)
-            c = heads[:: one.heads // self._heads(site)] * layers[one.layers[layer]]
-            c = c * projections[one.projections[projection]]
+            c = layers[one.layers[layer]] * projections[one.projections[projection]]
+            c = c * heads[:: one.heads // own.count]
             made = (c[:, None] * b).flatten(0, 1)  # shape: (heads * d, rank)
         return made.T if factor.role == "lora_A" else made

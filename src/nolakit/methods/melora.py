@@ -4,9 +4,9 @@
     lora_B = blockdiag(B_1 .. B_k) (out, k rank),  B_i (out / k, rank)
 
 Trained: all A_i and B_i, rank (in + out) numbers a module whatever k is, for an update of rank k rank. Slices are
-contiguous, slice i of the inputs goes to slice i of the outputs alone. A_i starts at U(-sqrt(k / in), sqrt(k / in)), as
-LoRA of its slice, B_i at zero, so that the update is. The scaling is lora_alpha / r of the small rank r. Numbers lie as
-plain LoRA's factors (rank, in) and (out, rank) have them, without the blocks of zeros.
+contiguous, slice i of the inputs goes to slice i of the outputs alone. A_i starts as LoRA of its slice does, at
+U(-sqrt(k / in), sqrt(k / in)), `random("start", path)`; B_i at zero, so that the update is. The scaling is lora_alpha / r
+of the small rank r. Numbers lie as plain LoRA's factors (rank, in) and (out, rank) have them, without blocks of zeros.
 
 Source: Ren et al., ACL 2024, arXiv 2402.17263; the official code has the same equations, and fails where k does not
 divide a size. Here slices then differ by one: input j belongs to slice floor(j k / in). Of a convolution channels are

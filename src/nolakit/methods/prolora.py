@@ -7,7 +7,7 @@ A_0 (q, ceil(in / k)) and B_0 (ceil(out / l), q) are the q = rank - u shared ran
 unshared; k, l are `chunks_a`, `chunks_b`. Each chunk is rotated towards lower ranks by s = max(floor(q / k), 1) more
 than the one before: A_s[i, c w + t] = A_0[(i + c s) mod q, t] of width w. Trained: A_0, A_u, B_0, B_u, in this order,
 u (in + out) + q (ceil(in / k) + ceil(out / l)) numbers a module. A_0 and A_u start at U(-1/sqrt(in), 1/sqrt(in)), of
-all inputs, B_0 and B_u at zero, so that the update is.
+all inputs, `random("start", path)`; B_0 and B_u at zero, so that the update is.
 
 Source: Wang et al., ACL 2024, arXiv 2402.16902; the direction of the rotation is the official code's, which stores the
 expanded factors, as large as LoRA's. Of a convolution chunks are whole channels.

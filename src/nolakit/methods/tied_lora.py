@@ -6,8 +6,9 @@
 Shared by the modules of equal shape whose paths end in one name: all q_proj, all v_proj. Trained by default, the
 paper's TL6: A, B, u and v, rank (in + out) numbers a kind of module and rank + out a module; `train_a` and so on freeze
 one. The first of B, v, A, u that is trained starts at zero, so that the update does. Otherwise u and v are 1, A is
-U(-1/sqrt(in), 1/sqrt(in)) and B U(-1/sqrt(rank), 1/sqrt(rank)), at the start or frozen. With u and v alone this is
-VeRA up to scales. A lies with the kind's first module by path, behind its u, and B behind its v.
+U(-1/sqrt(in), 1/sqrt(in)) and B U(-1/sqrt(rank), 1/sqrt(rank)), at the start or frozen: `random("lora_A")` and
+`random("lora_B")`, equal for equal shapes. With u and v alone this is VeRA up to scales. A lies with the kind's first
+module by path, behind its u, and B behind its v.
 
 Source: Renduchintala, Konuk, Kuchaiev, NAACL 2024, arXiv 2311.09578; there is no official code. The paper ties the one
 fused projection that each of its layers has. Starts and scaling, which is LoRA's, are ours.

@@ -6,12 +6,13 @@ The D entries are those of all modules by path, lora_A before lora_B, flattened.
 floor(D / d) or once more, so that the columns of P are orthonormal. Trained: theta, d numbers for the whole adapter,
 held by lora_A of the first module. Published without a scaling: lora_alpha = r.
 
-theta starts at U(-0.02, 0.02). The update is NOT zero at the start, because both factors are made of the same numbers,
-whose zero is a saddle; its entries have a standard deviation of about sqrt(r) 0.02^2 / (3 n), 7e-5 at r 4 and n 4.
+theta starts at U(-0.02, 0.02), `random("theta")`. The update is NOT zero at the start, because both factors are made
+of the same numbers, whose zero is a saddle; its entries have a standard deviation of about sqrt(r) 0.02^2 / (3 n), 7e-5
+at r 4 and n 4.
 
 Source: Li et al., arXiv 2506.00799. Indices are balanced, as in the official code and PEFT, where the paper draws each
-by itself; they are the portable basis' (`nolakit.basis.balanced`) and not numpy's. Making them sorts D integers, so a
-bound method keeps them, in 4 bytes each, no more than the factors themselves. They are in no file, copy or pickle.
+by itself; they are the portable basis' (stream `indices`), not numpy's. Making them sorts D integers, about 0.1 us each,
+so a bound method keeps them, in 4 bytes each, as much as the factors themselves. They are in no file, copy or pickle.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nolakit import basis
 from nolakit.basis.streams import check_seed
@@ -49,12 +50,15 @@ class UniLora(Method):
         "arXiv 2506.00799, official scripts: 8e-4 (LLaMA-2), 2e-3 (mathematics), 5e-3 (GLUE)"
     )
 
+    _indices: ClassVar[dict[Any, Any]]  # of each instance, by device
+
     seed: int = seed_option()
     theta_d_length: int = option(524_288, "Trained numbers, d; at most the D that LoRA would train")
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_positive_integer("theta_d_length", self.theta_d_length)
+        object.__setattr__(self, "_indices", {})
 
     @cached_property
     def _places(self) -> dict[Factor, slice]:
@@ -69,12 +73,8 @@ class UniLora(Method):
         entries = sum(place.stop - place.start for place in self._places.values())
         return entries, min(self.theta_d_length, entries)
 
-    @cached_property
-    def _indices(self) -> dict[torch.device, torch.Tensor]:
-        return {}
-
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_indices"}
+        return vars(self) | {"_indices": {}}
 
     def owner(self, factor: Factor) -> Factor:
         return Factor("lora_A", self.sites[0])
