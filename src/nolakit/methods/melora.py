@@ -5,8 +5,8 @@
 
 Trained: all A_i and B_i, rank (in + out) numbers a module whatever k is, for an update of rank k rank. Slices are
 contiguous, slice i of the inputs goes to slice i of the outputs alone. A_i starts as LoRA of its slice does, at
-U(-sqrt(k / in), sqrt(k / in)), `random("start", path)`; B_i at zero, so that the update is. The scaling is lora_alpha / r
-of the small rank r. Numbers lie as plain LoRA's factors (rank, in) and (out, rank) have them, without blocks of zeros.
+U(-sqrt(k / in), sqrt(k / in)), `random("start", path)`; B_i at zero, so that the update is. The scaling is lora_alpha /
+r of the small rank r. Numbers lie as in plain LoRA's factors, (rank, in) and (out, rank), without blocks of zeros.
 
 Source: Ren et al., ACL 2024, arXiv 2402.17263; the official code has the same equations, and fails where k does not
 divide a size. Here slices then differ by one: input j belongs to slice floor(j k / in). Of a convolution channels are

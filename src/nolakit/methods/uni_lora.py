@@ -11,7 +11,7 @@ of the same numbers, whose zero is a saddle; its entries have a standard deviati
 at r 4 and n 4.
 
 Source: Li et al., arXiv 2506.00799. Indices are balanced, as in the official code and PEFT, where the paper draws each
-by itself; they are the portable basis' (stream `indices`), not numpy's. Making them sorts D integers, about 0.1 us each,
+by itself; they are the portable basis' (stream `indices`), not numpy's. Making them sorts D integers, some 0.1 us each,
 so a bound method keeps them, in 4 bytes each, as much as the factors themselves. They are in no file, copy or pickle.
 """
 
