@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from nolakit.testing import Row
 
-START_ALONE = "the seed draws the start alone"
-
 ROWS = [
     Row(
         "nola",
@@ -71,7 +69,7 @@ ROWS = [
         ],
         llama=({"r": 8, "head_dim": 128}, 34_320),
         degree="other",
-        no_seed=START_ALONE,
+        seed_draws="start",
     ),
     Row(
         "melora",
@@ -79,7 +77,23 @@ ROWS = [
         counts=[((16, 16), 64), ((24, 40), 128), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (4, 8)}, 96)],
         llama=({"r": 1, "blocks": 8}, 524_288),
         degree="quadratic",
-        no_seed=START_ALONE,
+        seed_draws="start",
+    ),
+    Row(
+        "melora",
+        {"r": 2, "blocks": 4, "coefficient_basis": 6},
+        counts=[((16, 16), 12), ((24, 40), 12), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (4, 8)}, 36)],
+        llama=({"r": 1, "blocks": 8, "coefficient_basis": 500}, 64_000),
+        degree="quadratic",
+        title="over a basis",
+    ),
+    Row(
+        "lorta",
+        {"r": 4, "head_dim": 8, "coefficient_basis": 9},
+        counts=[((16, 16), 9), ((24, 40), 9), ({"a.q": (8, 8), "b.q": (8, 8), "c.mlp": (4, 8)}, 18)],
+        llama=({"r": 8, "head_dim": 128, "coefficient_basis": 1000}, 1_000),
+        degree="other",
+        title="over a basis",
     ),
     Row(
         "prolora",
@@ -91,7 +105,7 @@ ROWS = [
         ],
         llama=({"r": 8, "unshared": 1, "chunks_a": 7, "chunks_b": 7}, 1_049_344),
         degree="quadratic",
-        no_seed=START_ALONE,
+        seed_draws="start",
     ),
     Row(
         "tied_lora",
@@ -103,7 +117,7 @@ ROWS = [
         ],
         llama=({"r": 8}, 393_728),
         degree="other",
-        no_seed=START_ALONE,
+        seed_draws="start",
     ),
     Row(
         "tied_lora",
