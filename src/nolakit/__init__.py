@@ -30,19 +30,21 @@ if TYPE_CHECKING:
 
     NolaConfig: Any  # and the other methods', made from their options
     from nolakit.tuner.calibration import calibrate
+    from nolakit.tuner.energy import energy_ranks
     from nolakit.tuner.loading import load
     from nolakit.tuner.model import ComputedLoraModel
 
 __all__ = [
-    "ComputedLoraModel", "NolaConfig", "Store", "basis", "calibrate", "expand", "export_gguf", "export_lora",
-    "export_merged", "import_official", "inspect", "load", "methods", "open_adapter", "pack", "read_packed", "unpack",
-    "weighted_sum", "write_packed",
+    "ComputedLoraModel", "NolaConfig", "Store", "basis", "calibrate", "energy_ranks", "expand", "export_gguf",
+    "export_lora", "export_merged", "import_official", "inspect", "load", "methods", "open_adapter", "pack",
+    "read_packed", "unpack", "weighted_sum", "write_packed",
 ]  # fmt: skip
 
 _LAZY = {
     "ComputedLoraModel": "nolakit.tuner.model",
     "Store": "nolakit.store.store",
     "calibrate": "nolakit.tuner.calibration",
+    "energy_ranks": "nolakit.tuner.energy",
     "expand": "nolakit.adapter.expand",
     "inspect": "nolakit.adapter.inspect",
     "load": "nolakit.tuner.loading",

@@ -16,6 +16,7 @@ from nolakit.adapter.contents import Adapter
 from nolakit.adapter.expand import expand
 from nolakit.adapter.files import CONFIG_NAME, WEIGHTS_NAME, open_adapter
 from nolakit.adapter.paths import FILE_PREFIX
+from nolakit.adapter.patterns import by_pattern
 from nolakit.adapter.writing import new_folder
 from nolakit.errors import UnsupportedError
 from nolakit.export.approximation import approximation
@@ -103,8 +104,8 @@ def rank_options(adapter: Adapter, tensors: Mapping[str, torch.Tensor]) -> dict[
     return {
         "r": r,
         "lora_alpha": alpha,
-        "rank_pattern": {path: rank for path, (rank, _) in found.items() if rank != r},
-        "alpha_pattern": {path: own for path, (_, own) in found.items() if own != alpha},
+        "rank_pattern": by_pattern({path: rank for path, (rank, _) in found.items() if rank != r}, found),
+        "alpha_pattern": by_pattern({path: own for path, (_, own) in found.items() if own != alpha}, found),
     }
 
 
