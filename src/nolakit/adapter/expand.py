@@ -91,7 +91,7 @@ def expand_all(
     made = {}
     for members in groups.values():
         for (module, factor), weight in zip(members, expansion.group(members), strict=True):
-            made[f"{FILE_PREFIX}{module.path}.{factor.role}.weight"] = weight.to(dtype)
+            made[f"{FILE_PREFIX}{module.path}.{factor.role}.weight"] = weight.to(dtype).contiguous()
     return dict(sorted(made.items()))
 
 
