@@ -22,7 +22,7 @@ from nolakit.methods.base import Method
 from nolakit.methods.site import Factor
 from nolakit.tuner.expansion import Expansion
 from nolakit.tuner.frozen_parts import FrozenParts
-from nolakit.tuner.unmade import Identity, LazyUpdate
+from nolakit.tuner.unmade import Identity, LazyWeight
 
 torch.compiler.assume_constant_result(stream_number)  # SHA-256 is nothing that a compiler traces
 
@@ -106,14 +106,13 @@ class LinearFactor(nn.Module):
 
 
 class FusedFactor(LinearFactor):
-    """lora_A of a method that applies its update without making it. A dense one makes it only to be merged."""
+    """lora_A of a method that applies its update without making it."""
 
     @property
     def weight(self) -> Any:
-        """The factor; a dense update is made when it is multiplied, and not kept. # shape: method.dims(shape)"""
-        if not self.method.dense:
-            return self.expansion.weight(self)
-        return LazyUpdate(self.expansion.like(self), lambda: self.expansion.compute(self))
+        """The factor, made when it is read; a dense update is not kept. # shape: method.dims(shape)"""
+        make = self.expansion.compute if self.method.dense else self.expansion.weight
+        return LazyWeight(self.expansion.like(self), lambda: make(self))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.expansion.apply(self, x)

@@ -10,11 +10,9 @@ rest are PEFT's own code. ARCHITECTURE.md says what else was tried.
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import fields
 from typing import Any
 
-from peft import LoraConfig, LoraModel
+from peft import LoraModel
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
@@ -38,7 +36,7 @@ from nolakit.tuner.naming import (
 )
 from nolakit.tuner.presence import check_arrived, prepare_to_save
 from nolakit.tuner.quiet_random import quiet_random
-from nolakit.tuner.weighted import adds_up, sum_config, write_sum
+from nolakit.tuner.weighted import adds_up, check_combination, plain_lora_config, sum_config, write_sum
 from nolakit.tuner.whole_network import (
     Replaced,
     check_stored,
@@ -115,34 +113,54 @@ class ComputedLoraModel(LoraModel):
             compute_factors(layer, adapter_name, lora_config, path)
 
     def add_weighted_adapter(
-        self, adapters, weights, adapter_name, combination_type: Any = "svd", *args, **kwargs
+        self,
+        adapters,
+        weights,
+        adapter_name,
+        combination_type: Any = "svd",
+        svd_rank: int | None = None,
+        *args,
+        **kwargs,
     ) -> None:
         """A weighted combination of adapters. The arguments are `peft.LoraModel.add_weighted_adapter`'s.
 
         With `combination_type="linear"`, adapters of one linear method with one configuration and seed give an adapter
         of that method, whose update is exactly the sum of theirs. Any other combination of computed factors has no
         coefficients of its own, so the new adapter is plain LoRA on the expanded factors: `cat` and `svd` of full rank
-        are exact, and it is saved as LoRA is.
+        are exact, and it is saved as LoRA is. Of a dense method, which has no factors, only the ways by singular
+        values are left, to a rank that is asked for.
+
+        Raises:
+            UnsupportedError, ConfigError: a combination that a dense method does not have.
         """
-        known = [self.peft_config.get(name) for name in adapters]
-        first = known[0] if known else None
-        if not isinstance(first, ComputedLoraConfig):
+        known = {name: self.peft_config[name] for name in adapters if name in self.peft_config}
+        computed = {name: one for name, one in known.items() if isinstance(one, ComputedLoraConfig)}
+        if not computed or adapter_name in self.peft_config:
             return super().add_weighted_adapter(
-                adapters, weights, adapter_name, combination_type, *args, **kwargs
+                adapters, weights, adapter_name, combination_type, svd_rank, *args, **kwargs
             )
-        if combination_type == "linear" and adapter_name not in self.peft_config:
+        if combination_type == "linear" and adapters[0] in computed:
             layers = self._adapted_layers(adapters[0])[1].values()
-            if adds_up(known, layers, adapters):
-                self.peft_config[adapter_name] = sum_config(first)
+            if adds_up([self.peft_config.get(name) for name in adapters], layers, adapters):
+                self.peft_config[adapter_name] = sum_config(computed[adapters[0]])
                 self.inject_adapter(self.model, adapter_name)
                 return write_sum(layers, adapters, weights, adapter_name)
-        self.peft_config[adapters[0]] = plain_lora_config(first)  # PEFT derives the new adapter's from it
+        dense = [name for name, one in computed.items() if one.method().dense]
+        if dense:
+            check_combination(dense[0], computed[dense[0]].method_name, combination_type, svd_rank)
+            if len(args) < 2:
+                kwargs.setdefault(
+                    "svd_full_matrices", False
+                )  # PEFT's own fails on modules smaller than svd_rank
+        for name, one in computed.items():  # PEFT derives the new adapter's from them
+            factors: list[Any] = [layer.lora_A[name] for layer in self._adapted_layers(name)[1].values()]
+            self.peft_config[name] = plain_lora_config(one, max(factor.out_features for factor in factors))
         try:
             return super().add_weighted_adapter(
-                adapters, weights, adapter_name, combination_type, *args, **kwargs
+                adapters, weights, adapter_name, combination_type, svd_rank, *args, **kwargs
             )
         finally:
-            self.peft_config[adapters[0]] = first
+            self.peft_config.update(computed)
 
     def _adapted_layers(self, adapter_name: str) -> tuple[dict[str, str], dict[str, LoraLayer]]:
         """The LoRA layers that hold computed factors of an adapter, and their paths here, by canonical path.
@@ -250,12 +268,3 @@ def compute_factors(layer: LoraLayer, adapter_name: str, config: ComputedLoraCon
         made = factor_like(original, method, Factor(role, site), layer.get_base_layer())
         made.bits, made.awaited = config.coefficient_bits, PACKED if config.packed else None
         getattr(layer, role)[adapter_name] = made
-
-
-def plain_lora_config(config: ComputedLoraConfig) -> LoraConfig:
-    """The LoraConfig of the same rank, scaling and targets, for the expanded factors."""
-    kept = {option.name: getattr(config, option.name) for option in fields(LoraConfig) if option.init}
-    kept.pop("peft_type", None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said when the adapter was made
-        return LoraConfig(**kept)

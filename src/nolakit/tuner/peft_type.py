@@ -11,12 +11,15 @@ from peft import PeftType
 from peft.utils import hotswap
 
 from nolakit.methods import method_class, peft_type
+from nolakit.methods.base import Method
 
 # What must be equal for one adapter's coefficients to be poured into another's modules, besides the method's options.
 HOTSWAP_KEYS = (
     "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern", "coefficient_bits", "coefficient_basis",
     "frozen_check",
 )  # fmt: skip
+# And where modules share numbers: PEFT scales, or clears, only those modules that have numbers of their own.
+SHARED_HOTSWAP_KEYS = ("lora_alpha", "module_names")
 
 
 def peft_type_member(name: str) -> PeftType:
@@ -31,8 +34,10 @@ def peft_type_member(name: str) -> PeftType:
     PeftType._member_names_.append(value)
     PeftType._value2member_map_[value] = member
     type.__setattr__(PeftType, value, member)
+    method = method_class(name)
     hotswap.CONFIG_KEYS_TO_CHECK[member] = [
         *HOTSWAP_KEYS,
-        *(option for option, _ in method_class(name).options()),
+        *(SHARED_HOTSWAP_KEYS if method.owner is not Method.owner else ()),
+        *(option for option, _ in method.options()),
     ]
     return member

@@ -1,8 +1,8 @@
 """Weights that are not made until they are multiplied, for what PEFT reads of a LoRA layer's two weights.
 
-A dense update is lora_A beside an identity as lora_B. PEFT's forward asks a weight for its dtype, and its merge
-multiplies the two; neither needs the identity, and only the second needs the update. Of a convolution it is merged by
-convolving lora_A with lora_B, or multiplying where the kernel is one pixel.
+PEFT's forward asks lora_A for its dtype, which a fused factor knows without being made. A dense update is lora_A beside
+an identity as lora_B. PEFT's merge multiplies the two, or convolves where a kernel is larger than one pixel; that needs
+the update, and no identity.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 
 
 @dataclass(frozen=True)
-class LazyUpdate:
-    """An update that `make` makes, of the dtype and on the device of `like`."""
+class LazyWeight:
+    """A tensor that `make` makes when anything but its dtype, which is that of `like`, and its device is asked for."""
 
     like: torch.Tensor
     make: Callable[[], torch.Tensor]
@@ -29,8 +29,17 @@ class LazyUpdate:
     def device(self) -> torch.device:
         return self.like.device
 
-    def float(self) -> LazyUpdate:
-        return LazyUpdate(self.like.float(), lambda: self.make().float())
+    def float(self) -> LazyWeight:
+        return LazyWeight(self.like.float(), lambda: self.make().float())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.make(), name)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """A function of torch, of the tensor."""
+        made = [one.make() if isinstance(one, cls) else one for one in args]
+        return function(*made, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,8 @@ class Identity:
     def squeeze(self, dim: int) -> Identity:
         return self
 
-    def __matmul__(self, update: torch.Tensor | LazyUpdate) -> torch.Tensor:
-        return update.make() if isinstance(update, LazyUpdate) else update
+    def __matmul__(self, update: torch.Tensor | LazyWeight) -> torch.Tensor:
+        return update.make() if isinstance(update, LazyWeight) else update
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

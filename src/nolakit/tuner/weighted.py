@@ -8,15 +8,19 @@ Each sum is taken in float64 and rounded once. In files: `nolakit.adapter.arithm
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
+from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 
 from nolakit.adapter.alike import SCALING, same_values
 from nolakit.adapter.contents import PARTS
 from nolakit.adapter.quantise import quantise
+from nolakit.errors import ConfigError, UnsupportedError
 from nolakit.methods.site import ROLES
 from nolakit.tuner.config import ComputedLoraConfig
 from nolakit.tuner.factor import LinearFactor
@@ -57,6 +61,36 @@ def write_sum(
             if getattr(made, name) is not None:
                 getattr(made, name).copy_(getattr(parts[0], name))
         made.parts, made.awaited = parts[0].parts, parts[0].awaited
+
+
+def plain_lora_config(config: ComputedLoraConfig, rank: int) -> LoraConfig:
+    """The LoraConfig of the same scaling and targets, for expanded factors of a rank."""
+    kept = {option.name: getattr(config, option.name) for option in fields(LoraConfig) if option.init}
+    kept["r"] = rank
+    kept.pop("peft_type", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when the adapter was made
+        return LoraConfig(**kept)
+
+
+def check_combination(adapter: str, method: str, combination_type: str, svd_rank: int | None) -> None:
+    """Refuse what PEFT would do with the factors of a dense method, which has none.
+
+    Raises:
+        UnsupportedError: a combination that is not taken from the updates themselves.
+        ConfigError: no rank for one that is.
+    """
+    if not combination_type.endswith("svd"):
+        raise UnsupportedError(
+            f"found combination_type={combination_type!r} with the adapter {adapter!r} of {method!r}, whose update has "
+            'full rank and no factors; take "svd" and an svd_rank, or "linear" over adapters of one linear method, '
+            "configuration and seed"
+        )
+    if svd_rank is None:
+        raise ConfigError(
+            f"found svd_rank=None with the adapter {adapter!r} of {method!r}, whose update has full rank; name the "
+            "rank of its best approximation"
+        )
 
 
 def _same(first: Any, other: Any) -> bool:
