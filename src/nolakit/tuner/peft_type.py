@@ -14,8 +14,8 @@ from nolakit.methods import method_class, peft_type
 
 # What must be equal for one adapter's coefficients to be poured into another's modules, besides the method's options.
 HOTSWAP_KEYS = (
-    "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern", "coefficient_bits", "coefficient_basis",
-    "frozen_check",
+    "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern", "coefficient_bits", "coefficient_basis", "seed",
+    "frozen_check", "budget", "budget_by", "budget_weights",
 )  # fmt: skip
 
 
