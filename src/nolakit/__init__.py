@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nolakit.export.merged import export_merged
     from nolakit.export.official import import_official
     from nolakit.store.store import Store
+    from nolakit.tuner.gradient_energy import gradient_energy
 
     NolaConfig: Any  # and the other methods', made from their options
     from nolakit.tuner.calibration import calibrate
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ComputedLoraModel", "NolaConfig", "Store", "basis", "calibrate", "energy_ranks", "expand", "export_gguf",
-    "export_lora", "export_merged", "import_official", "inspect", "load", "methods", "open_adapter", "pack",
-    "read_packed", "unpack", "weighted_sum", "write_packed",
+    "export_lora", "export_merged", "gradient_energy", "import_official", "inspect", "load", "methods", "open_adapter",
+    "pack", "read_packed", "unpack", "weighted_sum", "write_packed",
 ]  # fmt: skip
 
 _LAZY = {
@@ -47,6 +48,7 @@ _LAZY = {
     "energy_ranks": "nolakit.tuner.energy",
     "expand": "nolakit.adapter.expand",
     "inspect": "nolakit.adapter.inspect",
+    "gradient_energy": "nolakit.tuner.gradient_energy",
     "load": "nolakit.tuner.loading",
     "open_adapter": "nolakit.adapter.files",
     "pack": "nolakit.adapter.packing",

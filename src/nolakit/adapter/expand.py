@@ -146,13 +146,14 @@ class _Expansion:
     def group(self, members: Members) -> Any:
         """The factors of one group."""
         factors = [factor for _, factor in members]
-        if self.method.uniform() is not None and not self.method.from_weight:
+        owner = self.method.owner(factors[0])
+        counts = {self.method.count(factor) for factor in factors}
+        if owner is None and not self.method.from_weight and len(counts) == 1 and counts != {0}:
             found = self._numbers([(module, factor.role) for module, factor in members])
             if isinstance(found, Integers) and self.method.exact:
                 return self.method.integer_factors(found, factors)
             rows = found if isinstance(found, torch.Tensor) else found.dequantised()
             return self.method.factors(rows.unbind(), factors)
-        owner = self.method.owner(factors[0])
         tied = None if owner is None else self._own(owner)
         frozen = [self._frozen(factor) for factor in factors]
         return self.method.factors([self._own(factor) for factor in factors], factors, tied, frozen)

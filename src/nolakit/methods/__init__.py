@@ -92,11 +92,17 @@ def from_config(name: str, config: Mapping[str, Any]) -> Method:
         KeyError: an option is missing.
     """
     method = method_class(name).from_config(config)
-    if config.get("coefficient_basis") is None:
+    each = config.get("coefficient_basis")
+    total, by, weights = (config.get(option) for option in ("budget", "budget_by", "budget_weights"))
+    if each is not None and total is not None:
+        raise ConfigError(f"found coefficient_basis={each!r} and budget={total!r}; expected one of them")
+    spreads = any(option == "budget" for option, _ in method.options())
+    if each is None and (spreads or (total is None and by is None and weights is None)):
         return method
+    from nolakit.methods.budget import Budget
     from nolakit.methods.over import Over
 
-    return Over(method, config["coefficient_basis"], config.get("seed", 0))
+    return Over(method, each, config.get("seed", 0), Budget.from_options(total, by, weights))
 
 
 def peft_type(name: str) -> str:

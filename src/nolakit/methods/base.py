@@ -66,6 +66,7 @@ class Method(ABC):
     replayable: ClassVar[bool] = False
 
     sites: tuple[Site, ...] = ()  # all modules of the adapter, by path; of a bound method
+    counts: Mapping[Factor, int] = {}  # trained numbers of each factor; of a bound method with a budget
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

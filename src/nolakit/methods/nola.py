@@ -4,9 +4,10 @@
     lora_B =      1 / sqrt(l) sum_{j<l} beta_j  B_j      B_j (out, rank), entries U(-1, 1) in 256 steps
     A0 = U(-1/sqrt(in), 1/sqrt(in)), each module's own
 
-Trained: k + l numbers a module, zero at the start, so that the update is exactly zero at step 0. Only they
-and the seed are stored. Source: Koohpayegani et al., ICLR 2024, arXiv 2310.02556; A0, the zero start and
-1 / sqrt(k) are those of the official LLaMA code, which the published language results come from.
+Trained: k + l numbers a module, or a `budget` in all that is spread over the factors; zero at the start, so that the
+update is exactly zero at step 0. Only they and the seed are stored. Source: Koohpayegani et al., ICLR 2024, arXiv
+2310.02556; A0, the zero start and 1 / sqrt(k) are those of the official LLaMA code, which the published language
+results come from.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from nolakit import basis
 from nolakit.basis.streams import check_seed
 from nolakit.methods.base import Method, check_flag, check_positive_integer, option, seed_option
-from nolakit.methods.site import Factor, Role
+from nolakit.methods.budget import Budget
+from nolakit.methods.site import ROLES, Factor, Role, Site
 
 if TYPE_CHECKING:
     import torch
@@ -51,23 +53,42 @@ class Nola(Method):
     num_basis_b: int | None = option(None, "num_basis for lora_B alone")
     share_basis: bool = option(True, "One basis for all modules, which a kernel makes once for many")
 
+    budget: int | None = option(None, "Trained numbers in all, in place of num_basis")
+    budget_by: str | None = option(None, "What a factor's share of budget follows: size, equal, gradient")
+    budget_weights: dict | list | None = option(  # noqa: RUF009 - what it makes is a field
+        None, "By gradient: each module's weight, by path; stored in their order"
+    )
+
     def __post_init__(self) -> None:
-        check_positive_integer("num_basis", self.num_basis)
-        for count in self.uniform().values():
+        for count in (self.num_basis, *self._each().values()):
             check_positive_integer("num_basis", count)
         check_seed(self.seed)
         check_flag("share_basis", self.share_basis)
+        self._budget()
 
-    def uniform(self) -> dict[Role, int]:
+    def bind(self, sites: Sequence[Site]) -> Nola:
+        bound, budget = super().bind(sites), self._budget()
+        if budget is not None:
+            every = (Factor(role, site) for site in bound.sites for role in ROLES)
+            object.__setattr__(bound, "counts", budget.counts({factor: factor.size for factor in every}))
+        return bound
+
+    def uniform(self) -> dict[Role, int] | None:
+        return self._each() if self.budget is None else None
+
+    def _each(self) -> dict[Role, int]:
         k, l = self.num_basis_a, self.num_basis_b  # noqa: E741 - the paper's letters
         return {"lora_A": self.num_basis if k is None else k, "lora_B": self.num_basis if l is None else l}
 
+    def _budget(self) -> Budget | None:
+        return Budget.from_options(self.budget, self.budget_by, self.budget_weights)
+
     def count(self, factor: Factor) -> int:
-        return self.uniform()[factor.role]
+        return self._each()[factor.role] if self.budget is None else self.counts[factor]
 
     def group(self, factor: Factor) -> Hashable:
-        """Factors of one role and size that share a basis: it is generated once for all of them."""
-        return (factor.role, factor.dims) if self.share_basis else factor
+        """Factors of one role, size and count that share a basis: it is generated once for all of them."""
+        return (factor.role, factor.dims, self.count(factor)) if self.share_basis else factor
 
     def factors(
         self,

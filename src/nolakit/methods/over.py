@@ -2,9 +2,10 @@
 
     numbers = start + 1 / sqrt(k) sum_{i<k} alpha_i b_i     b_i (count,), entries U(-1, 1) in 256 steps
 
-Trained: k numbers in place of the `count` that a factor has, zero at the start; a factor of k numbers or fewer keeps
-its own. Over plain LoRA this is NOLA; over LoRA-XS it is NOLA on the core between the singular vectors, over MELoRA it
-is NOLA on the blocks. The update starts where the method's does.
+Trained: k numbers in place of the `count` that a factor has, zero at the start, or a `budget` in all that is spread
+over the factors; a factor of k numbers or fewer keeps its own. Over plain LoRA this is NOLA; over LoRA-XS it is NOLA
+on the core between the singular vectors, over MELoRA it is NOLA on the blocks. The update starts where the method's
+does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from nolakit import basis
 from nolakit.basis.streams import check_seed
 from nolakit.methods.base import Calibration, Method, check_positive_integer
-from nolakit.methods.site import Factor, Role, Site
+from nolakit.methods.budget import Budget
+from nolakit.methods.site import ROLES, Factor, Role, Site
 
 if TYPE_CHECKING:
     import torch
@@ -24,14 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Over(Method):
-    """`inner` with `num_basis` trained numbers for each of its vectors of numbers."""
+    """`inner` with `num_basis` trained numbers for each of its vectors of numbers, or as many as a budget gives it."""
 
     inner: Method
-    num_basis: int
+    num_basis: int | None
     seed: int
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
-        check_positive_integer("coefficient_basis", self.num_basis)
+        if self.budget is None:
+            check_positive_integer("coefficient_basis", self.num_basis)
         check_seed(self.seed)
         for name in ("name", "title", "update", "source", "dense", "fused", "grouped", "from_weight"):
             object.__setattr__(self, name, getattr(self.inner, name))
@@ -40,14 +44,20 @@ class Over(Method):
         object.__setattr__(self, "degree", degree)
 
     def bind(self, sites: Sequence[Site]) -> Over:
-        return Over(self.inner.bind(sites), self.num_basis, self.seed)
+        bound = Over(self.inner.bind(sites), self.num_basis, self.seed, self.budget)
+        if self.budget is not None:
+            every = [Factor(role, site) for site in bound.sites for role in ROLES]
+            counts = self.budget.counts({factor: bound.inner.count(factor) for factor in every})
+            object.__setattr__(bound, "counts", counts)
+        return bound
 
     @property
     def sites(self) -> tuple[Site, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.inner.sites
 
     def count(self, factor: Factor) -> int:
-        return min(self.num_basis, self.inner.count(factor))
+        most = self.counts.get(factor, 0) if self.num_basis is None else self.num_basis
+        return min(most, self.inner.count(factor))
 
     def owner(self, factor: Factor) -> Factor | None:
         return self.inner.owner(factor)
@@ -115,7 +125,7 @@ class Over(Method):
         return {role: start for role, start in found.items() if not self._combined(Factor(role, site))}
 
     def _combined(self, factor: Factor) -> bool:
-        return self.inner.count(factor) > self.num_basis
+        return self.inner.count(factor) > self.count(factor)
 
     def _tied(self, tied: torch.Tensor | None, factor: Factor) -> torch.Tensor | None:
         owner = self.inner.owner(factor)

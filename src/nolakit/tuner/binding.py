@@ -10,6 +10,7 @@ from nolakit.adapter import module_names
 from nolakit.adapter.frozen import expected_numbers, parts_of
 from nolakit.adapter.paths import unwrapped_path
 from nolakit.methods.base import Method
+from nolakit.methods.budget import stored_weights
 from nolakit.methods.site import ROLES, Role
 from nolakit.tuner.config import ComputedLoraConfig
 from nolakit.tuner.expansion import share_expansions
@@ -42,6 +43,8 @@ def bind(
         UnsupportedError, ConfigError: a module that the method cannot adapt.
         BaseMismatchError: the base's weights give other frozen parts than those the adapter was trained on.
     """
+    if isinstance(config.budget_weights, Mapping):
+        config.budget_weights = stored_weights(config.budget_weights, sorted(factors))
     method = config.method().bind([roles["lora_A"].shape.site for roles in factors.values()])
     every = [roles[role] for roles in factors.values() for role in ROLES]
     for factor in every:

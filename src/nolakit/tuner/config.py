@@ -35,7 +35,9 @@ REFUSED_OPTIONS = {
     "megatron_config": "Megatron's parallel layers hold factors of their own",
     "megatron_core": "Megatron's parallel layers hold factors of their own",
 }
-ABSENT_UNLESS_SET = ("packed", "coefficient_basis", "module_names", "frozen_check")
+ABSENT_UNLESS_SET = (
+    "packed", "coefficient_basis", "module_names", "frozen_check", "budget", "budget_by", "budget_weights",
+)  # fmt: skip
 
 
 @dataclass
@@ -47,8 +49,14 @@ class ComputedLoraConfig(LoraConfig):
             method's own default.
         coefficient_bits: 8, 4, 3 or 2 trains with coefficients rounded as `nolakit.pack` will round them, and
             gradients that pass straight through, so that packing with as many bits or more costs nothing.
+        seed: regenerates the random parts: the method's own, and those of coefficient_basis and budget.
         coefficient_basis: so many trained numbers for each factor, in place of the method's own, which become
             linear combinations of frozen random vectors (`nolakit.methods.over`): NOLA over the method.
+        budget: so many trained numbers in all, spread over the factors (`nolakit.methods.budget`): as NOLA's num_basis,
+            as any other method's coefficient_basis.
+        budget_by: what a factor's share follows: "size" (the default), "equal", or "gradient", with budget_weights.
+        budget_weights: a weight for each module by canonical path, such as `nolakit.gradient_energy` gives; integers in
+            the order of the paths once the adapter is attached.
         packed: written by `nolakit pack` where the file beside the configuration is a packed one.
         init_weights: True starts at the method's own start; False draws the coefficients at random from torch's
             global generator, so that a fresh adapter differs from its base.
@@ -74,6 +82,13 @@ class ComputedLoraConfig(LoraConfig):
     coefficient_basis: int | None = field(
         default=None, metadata={"help": "Trained numbers of a factor, over frozen random vectors"}
     )
+    budget: int | None = field(default=None, metadata={"help": "Trained numbers in all"})
+    budget_by: str | None = field(
+        default=None, metadata={"help": "What a factor's share of budget follows: size, equal, gradient"}
+    )
+    budget_weights: dict | list | None = field(
+        default=None, metadata={"help": "By gradient: each module's weight, by path; stored in their order"}
+    )
     packed: bool = field(default=False, metadata={"help": "The file beside the configuration is packed"})
     init_weights: bool = field(default=True, metadata={"help": "False draws the coefficients at random"})
     base_model_prefix: str = field(
@@ -86,6 +101,7 @@ class ComputedLoraConfig(LoraConfig):
         default=None, metadata={"help": "Check of what the base's weights gave"}
     )
 
+    seed: ClassVar[int]  # a field of each method's configuration
     method_name: ClassVar[str] = ""  # set by each method's configuration
     fingerprint_recorded = False  # no field; True on an object whose fingerprint is not from a file
 
@@ -115,18 +131,28 @@ class ComputedLoraConfig(LoraConfig):
         self.rank_pattern = LayerPattern(self.rank_pattern or {})
         self.alpha_pattern = LayerPattern(self.alpha_pattern or {})
         self.peft_type = peft_type_member(self.method_name)
+        if self.seed and self.coefficient_basis is None and self.budget is None and not self._is_random():
+            raise ConfigError(
+                f"found seed={self.seed!r} with {self.method_name!r}, which has nothing random without "
+                "coefficient_basis or budget; leave it out"
+            )
         self.method()
 
     def method(self) -> Method:
         """The parametrisation that this configuration describes."""
         return methods.from_config(self.method_name, vars(self))
 
+    def _is_random(self) -> bool:
+        """Whether the method has random parts of its own."""
+        return any(name == "seed" for name, _ in methods.method_class(self.method_name).options())
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as `adapter_config.json` holds it: without the options that cannot hold."""
         values = super().to_dict()
         for option in refused_options():
             values.pop(option.name, None)
-        for name in ABSENT_UNLESS_SET:
+        absent = ABSENT_UNLESS_SET if self._is_random() else (*ABSENT_UNLESS_SET, "seed")
+        for name in absent:
             if not values.get(name):
                 values.pop(name, None)
         return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
@@ -161,6 +187,8 @@ def config_class(name: str) -> type[ComputedLoraConfig]:
         (option.name, hints[option.name], field(default=option.default, metadata=option.metadata))
         for option in dataclasses.fields(method)  # pyright: ignore[reportArgumentType] - a dataclass
     ]
+    if not any(option == "seed" for option, *_ in own):
+        own.append(("seed", int, field(default=0, metadata={"help": "Of coefficient_basis and budget"})))
     defaults = [
         ("r", int, field(default=method.r, metadata={"help": "Rank of the update"})),
         (

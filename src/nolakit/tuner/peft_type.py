@@ -15,8 +15,8 @@ from nolakit.methods.base import Method
 
 # What must be equal for one adapter's coefficients to be poured into another's modules, besides the method's options.
 HOTSWAP_KEYS = (
-    "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern", "coefficient_bits", "coefficient_basis",
-    "frozen_check",
+    "use_rslora", "lora_dropout", "alpha_pattern", "r", "rank_pattern", "coefficient_bits", "coefficient_basis", "seed",
+    "frozen_check", "budget", "budget_by", "budget_weights",
 )  # fmt: skip
 # And where modules share numbers: PEFT scales, or clears, only those modules that have numbers of their own.
 SHARED_HOTSWAP_KEYS = ("lora_alpha", "module_names")
