@@ -45,8 +45,9 @@ def energy_ranks(
     ranks = {}
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
-        matrix = isinstance(weight, torch.Tensor) and weight.dim() in (2, 4)
-        if matrix and check_target_module_exists(config, name):
+        if not isinstance(weight, torch.Tensor) or weight.dim() not in (2, 4):
+            continue
+        if check_target_module_exists(config, name):
             ranks[name] = _rank(weight.detach(), energy)
     if not ranks:
         raise TargetError(f"found no layer with a matrix or a kernel called {targets!r} in the model")
