@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from nolakit.testing import Row
 
-START_ALONE = "the seed draws the start alone"
-
 ROWS = [
     Row(
         "nola",
@@ -71,7 +69,7 @@ ROWS = [
         ],
         llama=({"r": 8, "head_dim": 128}, 34_320),
         degree="other",
-        no_seed=START_ALONE,
+        seed_draws="start",
     ),
     Row(
         "melora",
@@ -79,7 +77,7 @@ ROWS = [
         counts=[((16, 16), 64), ((24, 40), 128), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (4, 8)}, 96)],
         llama=({"r": 1, "blocks": 8}, 524_288),
         degree="quadratic",
-        no_seed=START_ALONE,
+        seed_draws="start",
     ),
     Row(
         "prolora",
@@ -91,7 +89,7 @@ ROWS = [
         ],
         llama=({"r": 8, "unshared": 1, "chunks_a": 7, "chunks_b": 7}, 1_049_344),
         degree="quadratic",
-        no_seed=START_ALONE,
+        seed_draws="start",
     ),
     Row(
         "tied_lora",
@@ -103,7 +101,7 @@ ROWS = [
         ],
         llama=({"r": 8}, 393_728),
         degree="other",
-        no_seed=START_ALONE,
+        seed_draws="start",
     ),
     Row(
         "tied_lora",
@@ -198,6 +196,7 @@ ROWS = [
         counts=[((16, 16), 26), ((24, 40), 26), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (6, 8)}, 78)],
         llama=({"r": 280, "inner_rank": 7}, 251_328),
         degree="other",
+        seed_draws="start",
     ),
     Row(
         "nora",
@@ -206,6 +205,7 @@ ROWS = [
         llama=({"r": 280, "inner_rank": 7}, 250_880),
         degree="quadratic",
         title="activation-aware",
+        seed_draws="start",
         stored_beside="the mean size of each input",
     ),
     Row(

@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from nolakit.testing.adapting import attach, layers, logits, moved, train, updates
+from nolakit.testing.adapting import attach, coefficients, layers, logits, moved, train, updates
 from nolakit.testing.bases import WIDE
 from nolakit.testing.comparing import assert_close, assert_equal
 from nolakit.testing.row import Row
@@ -32,7 +32,7 @@ def _works(row: Row, bits: int) -> None:
     """A layer's output is the dequantised weight's plus the update's; training lowers the loss; a saved adapter comes
     back; a base that was used before is adapted as a fresh one."""
     batch = WIDE.batch()
-    model = moved(row, model=_base(bits))
+    model = moved(row, model=_base(bits), batch=batch)
     generator = torch.Generator().manual_seed(2)
     for name, layer in layers(model).items():
         x = torch.randn(5, layer.in_features, generator=generator)
@@ -45,14 +45,15 @@ def _works(row: Row, bits: int) -> None:
         )
     used = _base(bits)
     logits(used, batch)
-    later = updates(moved(row, model=used))
+    later = updates(moved(row, model=used, batch=batch))
     assert_close(later, updates(model), f"updates over {bits} bits that were used before", NOISE[bits])
     assert logits(used, batch).isfinite().all()
     with tempfile.TemporaryDirectory() as place:
         model.save_pretrained(place)
         again = PeftModel.from_pretrained(_base(bits), place)
-        assert_equal(updates(again), updates(model), f"updates after loading over {bits} bits")
-    losses = train(attach(row, model=_base(bits)), batch)
+        assert_equal(dict(coefficients(again)), dict(coefficients(model)), f"numbers saved over {bits} bits")
+        assert_close(updates(again), updates(model), f"updates after loading over {bits} bits", NOISE[bits])
+    losses = train(attach(row, model=_base(bits), batch=batch).train(), batch)
     assert losses[-1] < losses[0], f"over {bits} bits: found losses {losses}; expected a fall"
 
 
