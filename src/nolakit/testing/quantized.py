@@ -9,13 +9,16 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from nolakit.testing.adapting import attach, coefficients, layers, logits, moved, train, updates
+from nolakit.testing.adapting import attach, coefficients, config_for, layers, logits, moved, train, updates
 from nolakit.testing.bases import WIDE
 from nolakit.testing.comparing import assert_close, assert_equal
 from nolakit.testing.row import Row
 from nolakit.tuner.frozen_parts import float_weight
 
 NOISE = {8: 0.05, 4: 0.01}  # of a product, relative: 8 bits round what is multiplied too
+MEASURED_NOISE = (
+    0.2  # of updates from what was measured on a base that a use has rounded once more: signs may turn
+)
 
 
 def works_over_8_bits(row: Row) -> None:
@@ -46,7 +49,8 @@ def _works(row: Row, bits: int) -> None:
     used = _base(bits)
     logits(used, batch)
     later = updates(moved(row, model=used, batch=batch))
-    assert_close(later, updates(model), f"updates over {bits} bits that were used before", NOISE[bits])
+    noise = NOISE[bits] if config_for(row).method().calibration is None else MEASURED_NOISE
+    assert_close(later, updates(model), f"updates over {bits} bits that were used before", noise)
     assert logits(used, batch).isfinite().all()
     with tempfile.TemporaryDirectory() as place:
         model.save_pretrained(place)
