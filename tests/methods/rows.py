@@ -212,6 +212,7 @@ ROWS = [
         counts=[((16, 16), 26), ((24, 40), 26), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (6, 8)}, 78)],
         llama=({"r": 280, "inner_rank": 7}, 251_328),
         degree="other",
+        seed_draws="start",
     ),
     Row(
         "nora",
@@ -220,6 +221,7 @@ ROWS = [
         llama=({"r": 280, "inner_rank": 7}, 250_880),
         degree="quadratic",
         title="activation-aware",
+        seed_draws="start",
         stored_beside="the mean size of each input",
     ),
     Row(

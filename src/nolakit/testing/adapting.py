@@ -12,6 +12,7 @@ from torch import nn
 
 from nolakit.testing.bases import BASES
 from nolakit.testing.row import Row
+from nolakit.tuner.calibration import calibrate
 from nolakit.tuner.config import ComputedLoraConfig, config_class
 from nolakit.tuner.registration import register_all
 
@@ -26,11 +27,14 @@ def config_for(row: Row, base: str = "linear", **changes: Any) -> ComputedLoraCo
     return config_class(row.method)(**options)
 
 
-def attach(row: Row, base: str = "linear", model: Any = None, **changes: Any) -> Any:
-    """A PeftModel of the base, or of a model made of it, with a fresh adapter, calibrated where its method needs it."""
+def attach(
+    row: Row, base: str = "linear", model: Any = None, batch: Tensors | None = None, **changes: Any
+) -> Any:
+    """A PeftModel of the base, or of a model made of it, with a fresh adapter, calibrated where its method needs it on
+    the base's batch or another."""
     config = config_for(row, base, **changes)
     adapted: Any = get_peft_model(BASES[base].make() if model is None else model, config)
-    calibrated(adapted, base)
+    calibrated(adapted, BASES[base].batch(dtype=_dtype(adapted)) if batch is None else batch)
     return adapted.eval()
 
 
@@ -39,18 +43,14 @@ def loaded(base: str, folder: str | Path, dtype: torch.dtype = torch.float32) ->
     return PeftModel.from_pretrained(BASES[base].make(dtype), folder).eval()
 
 
-def calibrated(model: Any, base: str, adapter: str = "default") -> None:
+def calibrated(model: nn.Module, batch: Tensors, adapter: str = "default") -> None:
     """Measure on a batch what an adapter's method asks for, if it does."""
-    method = model.peft_config[adapter].method()
-    if method.calibration is not None:
-        import nolakit
-
-        nolakit.calibrate(model, [BASES[base].batch(dtype=_dtype(model))])
+    calibrate(model, [batch], adapter_name=adapter)
 
 
-def moved(row: Row, base: str = "linear", model: Any = None, **changes: Any) -> Any:
+def moved(row: Row, base: str = "linear", *others: Any, **changes: Any) -> Any:
     """As `attach`, with numbers that are not those of the start, so that every output changes."""
-    adapted = attach(row, base, model, **changes)
+    adapted = attach(row, base, *others, **changes)
     move(adapted)
     return adapted
 

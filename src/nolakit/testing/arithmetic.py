@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nolakit.errors import NolakitError, UnsupportedError
-from nolakit.testing.adapting import Tensors, coefficients, joined_updates, loaded, move, moved
+from nolakit.testing.adapting import Tensors, coefficients, config_for, joined_updates, loaded, move, moved
 from nolakit.testing.bases import BASES
 from nolakit.testing.comparing import assert_close, distance, joined
 from nolakit.testing.row import Row
@@ -21,9 +21,8 @@ EXACT = 1e-6  # relative, of numbers that are added in float32
 def degree_is_as_stated(row: Row) -> None:
     """In float64: a linear update of a sum is the sum of the updates, and of zero it is zero; a quadratic one is not
     so, and its third differences are zero; one of another degree is at least not linear."""
-    assert row.method_class.degree == row.degree, (
-        f"found degree {row.method_class.degree!r}; the row says {row.degree!r}"
-    )
+    said = config_for(row).method().degree
+    assert said == row.degree, f"found degree {said!r}; the row says {row.degree!r}"
     for base in row.bases:
         model = moved(row, base, BASES[base].make(torch.float64)).double()
         here = {name: value.detach().clone() for name, value in coefficients(model).items()}

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from nolakit.errors import UnsupportedError
 from nolakit.export.lora import export_lora
-from nolakit.testing.adapting import joined_updates, loaded, logits, moved, updates
+from nolakit.testing.adapting import config_for, joined_updates, loaded, logits, moved, updates
 from nolakit.testing.bases import BASES
 from nolakit.testing.comparing import assert_close, distance
 from nolakit.testing.row import Row
@@ -27,7 +27,7 @@ def exports_as_lora(row: Row) -> None:
     method's name."""
     for base in row.bases:
         with _saved(row, base) as (model, adapter, files):
-            if row.method_class.dense:
+            if config_for(row).method().dense:
                 try:
                     export_lora(adapter, adapter / "lora", base=files)
                 except UnsupportedError as error:

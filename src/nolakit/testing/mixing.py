@@ -33,7 +33,7 @@ def mixes_in_a_batch(row: Row) -> None:
     for base in row.bases:
         model, batch = moved(row, base), BASES[base].batch()
         model.add_adapter("other", config_for(row, base))
-        calibrated(model, base, "other")
+        calibrated(model, batch, "other")
         move(model, seed=6, adapter="other")
         outputs = {"__base__": logits(BASES[base].make(), batch)}
         for name in ("default", "other"):
@@ -92,5 +92,5 @@ def _injected(model: nn.Module, config: ComputedLoraConfig, adapter: str) -> Any
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
         made = inject_adapter_in_model(config, model, adapter)
-    calibrated(made, "linear", adapter)
+    calibrated(made, BASES["linear"].batch(), adapter)
     return made.eval()

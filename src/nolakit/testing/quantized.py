@@ -9,13 +9,16 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from nolakit.testing.adapting import attach, layers, logits, moved, train, updates
+from nolakit.testing.adapting import attach, coefficients, config_for, layers, logits, moved, train, updates
 from nolakit.testing.bases import WIDE
 from nolakit.testing.comparing import assert_close, assert_equal
 from nolakit.testing.row import Row
 from nolakit.tuner.frozen_parts import float_weight
 
 NOISE = {8: 0.05, 4: 0.01}  # of a product, relative: 8 bits round what is multiplied too
+MEASURED_NOISE = (
+    0.2  # of updates from what was measured on a base that a use has rounded once more: signs may turn
+)
 
 
 def works_over_8_bits(row: Row) -> None:
@@ -32,7 +35,7 @@ def _works(row: Row, bits: int) -> None:
     """A layer's output is the dequantised weight's plus the update's; training lowers the loss; a saved adapter comes
     back; a base that was used before is adapted as a fresh one."""
     batch = WIDE.batch()
-    model = moved(row, model=_base(bits))
+    model = moved(row, model=_base(bits), batch=batch)
     generator = torch.Generator().manual_seed(2)
     for name, layer in layers(model).items():
         x = torch.randn(5, layer.in_features, generator=generator)
@@ -45,14 +48,16 @@ def _works(row: Row, bits: int) -> None:
         )
     used = _base(bits)
     logits(used, batch)
-    later = updates(moved(row, model=used))
-    assert_close(later, updates(model), f"updates over {bits} bits that were used before", NOISE[bits])
+    later = updates(moved(row, model=used, batch=batch))
+    noise = NOISE[bits] if config_for(row).method().calibration is None else MEASURED_NOISE
+    assert_close(later, updates(model), f"updates over {bits} bits that were used before", noise)
     assert logits(used, batch).isfinite().all()
     with tempfile.TemporaryDirectory() as place:
         model.save_pretrained(place)
         again = PeftModel.from_pretrained(_base(bits), place)
-        assert_equal(updates(again), updates(model), f"updates after loading over {bits} bits")
-    losses = train(attach(row, model=_base(bits)), batch)
+        assert_equal(dict(coefficients(again)), dict(coefficients(model)), f"numbers saved over {bits} bits")
+        assert_close(updates(again), updates(model), f"updates after loading over {bits} bits", NOISE[bits])
+    losses = train(attach(row, model=_base(bits), batch=batch).train(), batch)
     assert losses[-1] < losses[0], f"over {bits} bits: found losses {losses}; expected a fall"
 
 

@@ -21,7 +21,7 @@ from nolakit.adapter.frozen import parts_of
 from nolakit.errors import ConfigError, DataError, UnsupportedError
 from nolakit.methods.site import Role
 from nolakit.tuner.factor import LinearFactor
-from nolakit.tuner.frozen_parts import weight_matrix
+from nolakit.tuner.frozen_parts import put_in_order, weight_matrix
 from nolakit.tuner.layers import computed_layers
 from nolakit.tuner.measuring import Gradient, Inputs
 from nolakit.tuner.quiet_random import quiet_random
@@ -66,6 +66,8 @@ def calibrate(
         (Gradient if gradient else Inputs)(factors["lora_A"].shape.site, layer.get_base_layer())
         for _, layer, factors in layers
     ]
+    for module in model.modules() if gradient else ():
+        put_in_order(module)
     device = next(model.parameters()).device
     with ExitStack() as stack:
         stack.enter_context(_base_alone(model))

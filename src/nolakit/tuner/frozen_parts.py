@@ -93,6 +93,11 @@ def float_weight(base: Any) -> torch.Tensor:
     kind = type(getattr(base, "weight", None)).__name__
     if kind == "Int8Params":
         return dequantize_bnb_weight(base.weight, state=base.state)
-    if kind == "Params4bit":
-        base.state_dict()  # puts them back in order
+    put_in_order(base)
     return dequantize_module_weight(base)
+
+
+def put_in_order(base: nn.Module) -> None:
+    """Undo what bitsandbytes did to a 4-bit layer in an evaluation on the CPU: its kernel there passes no gradient."""
+    if any(type(parameter).__name__ == "Params4bit" for parameter in base.parameters(recurse=False)):
+        base.state_dict()  # which puts the weight in order first
