@@ -1,4 +1,4 @@
-"""torch.compile takes methods whose modules share numbers as one graph too, first of all things that a model does."""
+"""torch.compile takes methods whose modules share numbers, or are calibrated, as one graph too."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from nolakit.testing.bases import BASES
 from nolakit.testing.comparing import assert_close
 
 
-@pytest.mark.parametrize("name", ["lorta", "tied_lora", "uni_lora"])
+@pytest.mark.parametrize("name", ["lorta", "tied_lora", "uni_lora", "nora: activation-aware"])
 def test_fullgraph_outputs_and_gradients(name):
     row = next(row for row in ROWS if row.name == name)
     batch = BASES["linear"].batch()
