@@ -211,6 +211,8 @@ def test_uni_lora():
     (LoraMini(aux_a=9), [linear("a", 80, 8, 1)]),
     (LoraMini(aux_b=9), [linear("a", 8, 80, 1)]),
     (Prolora(unshared=2), [linear("a", 8, 8, 2)]),
+    (Prolora(chunks_a=9), [linear("a", 80, 8, 2)]),
+    (Prolora(chunks_b=9), [linear("a", 8, 80, 2)]),
     (Lorta(head_dim=3), [linear("layers.0.q_proj", 8, 8, 2)]),
     (Lorta(head_dim=3), [linear("layers.0.o_proj", 9, 8, 2)]),
     (Lorta(head_dim=2), [linear("layers.0.q_proj", 8, 8, 2), linear("layers.0.k_proj", 6, 8, 2)]),

@@ -60,6 +60,11 @@ class Prolora(Method):
                 f"found unshared={self.unshared} of r={site.rank} ranks at {site.path!r}; expected fewer, so that some "
                 "are shared"
             )
+        if self.chunks_a > site.lora_A[1] or self.chunks_b > site.outputs:
+            raise ConfigError(
+                f"found chunks_a={self.chunks_a}, chunks_b={self.chunks_b} for {site.path!r}; expected at most its "
+                f"{site.lora_A[1]} inputs and {site.outputs} outputs"
+            )
 
     def count(self, factor: Factor) -> int:
         site = factor.site

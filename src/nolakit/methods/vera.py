@@ -3,12 +3,13 @@
     lora_A = diag(d) A      A (rank, in),  frozen
     lora_B = diag(b) B      B (out, rank), frozen
 
-A and B are uniform with the variance of Kaiming's normalisation, 2 / in and 2 / rank. Trained: d (rank), 0.1 at the
-start, and b (out), zero at the start, so that the update is. Published without a scaling: lora_alpha = r.
+A and B are `random("lora_A")` and `random("lora_B")`, uniform with the variance of Kaiming's normalisation, 2 / in and
+2 / rank. Trained: d (rank), 0.1 at the start, and b (out), zero at the start, so that the update is. Published without
+a scaling: lora_alpha = r.
 
 Source: Kopiczko et al., ICLR 2024, arXiv 2310.11454; PEFT's implementation is followed. It cuts A and B for every
-module out of one pair of the largest sizes; here each shape has its own pair, so that a module's update does not
-depend on which others are adapted.
+module out of one pair of the largest sizes; here their scale is each module's own, so that its update does not depend
+on which others are adapted.
 """
 
 from __future__ import annotations
