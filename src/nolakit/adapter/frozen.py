@@ -95,5 +95,5 @@ def check_site(expected: float | None, found: float, site: Site) -> None:
             f"found a base whose weight at {site.path!r} gives other frozen parts (check {found}, stored {expected}): "
             "it is another base, or the same one quantised or rounded, or singular values are equal and this machine's "
             "LAPACK took other vectors for them. Take the base as it was in training, or train with "
-            "store_frozen=True, which stores the parts"
+            "store_frozen=True, which stores the parts; frozen_check=None in the configuration tries it anyway"
         )

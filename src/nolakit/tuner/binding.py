@@ -66,8 +66,7 @@ def _place_parts(
 ) -> None:
     """Frozen parts for each layer: computed now, so that another base is refused now, unless there are no values yet
     or they are yet to be measured."""
-    fresh = config.fingerprint_recorded
-    expected = expected_numbers(None if fresh else config.frozen_check, sorted(factors))
+    expected = expected_numbers(config.frozen_check, sorted(factors))
     found: list[FrozenParts] = []
     for path, roles in sorted(factors.items()):
         parts = FrozenParts(

@@ -52,9 +52,9 @@ class FrozenParts:
             self.made = made
             if measured is not None:
                 self.made_from = measured, version_of(measured), measured.clone()
-        own = self.measured_by.expansion.like(self.measured_by)
-        if any(part.device != own.device for part in self.made.values()):
-            self.made = {role: part.to(own.device) for role, part in self.made.items()}  # the model was moved
+        device = self.measured_by.expansion.like(self.measured_by).device
+        if device.type != "meta" and any(part.device != device for part in self.made.values()):
+            self.made = {role: part.to(device) for role, part in self.made.items()}  # the model was moved
         return self.made.get(role)
 
     def _made_from(self, measured: torch.Tensor | None) -> bool:

@@ -231,6 +231,8 @@ def record_base(config: ComputedLoraConfig, dims: Dims, layers: dict[str, nn.Mod
     Raises:
         BaseMismatchError: the adapter was made for another base.
     """
+    if config.fingerprint_recorded:
+        config.frozen_check = None  # of the base that this object was used on before
     if config.base_fingerprint is not None and not config.fingerprint_recorded:
         check_fingerprint(config.base_fingerprint, dims, lambda path: weight_of(layers.get(path)))
     else:
