@@ -9,7 +9,7 @@ import pytest
 from transformers import TrainerCallback
 
 from nolakit.errors import ConfigError
-from nolakit.tasks import calibrating, train
+from nolakit.tasks import calibrating, count, train
 from nolakit.tasks.reporting import Reports
 
 LORA_SB = {"method": "lora_sb", "options": {"r": 4}, "lr": 1e-2}
@@ -37,7 +37,9 @@ def calibrated(monkeypatch) -> list[list[dict]]:
 
 
 @pytest.mark.parametrize("changes", [LORA_SB, NORA], ids=["lora_sb", "nora"])
-def test_a_resumed_run_is_not_calibrated_again(changes, make_settings, calibrated, tmp_path: Path) -> None:
+def test_a_resumed_run_is_not_calibrated_again(
+    changes, bases, make_settings, calibrated, tmp_path: Path
+) -> None:
     def make(name: str, **more):
         return make_settings("causal-lm", tmp_path / name, max_steps=8, eval_every=4, **changes, **more)
 
@@ -49,6 +51,10 @@ def test_a_resumed_run_is_not_calibrated_again(changes, make_settings, calibrate
     assert len(calibrated) == 2 and result.history[-1]["eval_loss"] < result.history[0]["eval_loss"]
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    (row,) = count(
+        bases["llama"], methods=[changes["method"]], options={changes["method"]: changes["options"]}
+    )
+    assert (row.trained, row.file_bytes) == (result.trained, result.adapter_bytes)
     checked = json.loads((tmp_path / "run" / "adapter_config.json").read_text()).get("frozen_check")
     assert bool(checked) == (changes is NORA)
 

@@ -314,12 +314,11 @@ def test_check_numbers_are_one_a_module(name, tmp_path):
     assert len(stored) == 6 and all(0.001 < abs(number) < 5 for number in stored)
 
 
-def test_parts_follow_the_model_to_another_device():
-    """Computed on one device, used on another, from where they are not copied at each step."""
+def test_parts_are_made_again_where_the_measurement_changes_and_not_where_it_is_moved():
     model = adapted("nora aware")
     layer = next(computed_layers(model, "default"))[2]["lora_A"]
     before = layer.frozen_part()
-    model.double()  # of what is moved, all tensors are new; the parts were made from the same measurement
+    model.double()  # as with another device, all tensors are new
     assert layer.frozen_part() is before
     layer.measured.mul_(torch.arange(1, len(layer.measured) + 1))
     assert layer.frozen_part() is not before

@@ -27,6 +27,11 @@ STORED = (
     "nolakit.load"
 )
 
+MEASURED: dict[str, str] = {
+    "activations": "the size of its inputs",
+    "gradient": "the gradient of the base's weights",
+}
+
 Factors = Mapping[str, Mapping[Role, LinearFactor]]  # by canonical path
 
 
@@ -54,7 +59,7 @@ def bind(
     config.module_names = None if complete else module_names.compress(map(unwrapped_path, keys.values()))
     if method.calibration is not None:
         for factor in every:
-            factor.awaited = factor.awaited or UNCALIBRATED.format(what=method.calibration)
+            factor.awaited = factor.awaited or UNCALIBRATED.format(what=MEASURED[method.calibration])
     if method.needs_weights:
         _place_parts(config, method, factors, bases)
     elif method.from_weight and method.calibration is None:

@@ -41,6 +41,8 @@ def prepare_to_save(model: nn.Module, adapter_name: str, config: ComputedLoraCon
     numbers = {}
     for _, _, factors in computed_layers(model, adapter_name):
         for factor in factors.values():
+            if factor.expansion.like(factor).device.type == "meta":
+                continue  # a model that is only looked at
             factor.check_present()
             if factor.parts is not None and factor.method.calibration is not None:
                 numbers[factor.shape.path] = factor.parts
