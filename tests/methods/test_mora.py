@@ -9,7 +9,7 @@ from nolakit.errors import ConfigError
 from nolakit.methods.mora import Mora
 from nolakit.methods.site import Factor, Site
 
-SHAPES = [(16, 16), (12, 20), (30, 12), (5, 40), (40, 5), (3, 200), (7, 2)]  # (out, in)
+SHAPES = [(16, 16), (12, 20), (30, 12), (5, 40), (40, 5), (3, 200), (7, 2), (1, 1)]  # (out, in)
 by_type = pytest.mark.parametrize("mora_type", [1, 6])
 by_shape = pytest.mark.parametrize("outputs, inputs", SHAPES)
 
@@ -73,8 +73,3 @@ def test_inputs_of_the_last_chunks_are_left_out_where_outputs_are_fewer():
 def test_other_types_are_refused(wrong):
     with pytest.raises(ConfigError, match="mora_type"):
         Mora(wrong)
-
-
-def test_a_matrix_without_entries_is_refused():
-    with pytest.raises(ConfigError, match="leaves M empty"):
-        Mora(6).bind([Site("layer", (1, 1), (1, 1))])

@@ -1,6 +1,6 @@
 """MoRA: one square matrix of as many numbers as LoRA's two, between fixed compressions of inputs and outputs.
 
-    r^ = floor(sqrt((out + in) rank) + 1/2), of type 6 rounded down to even;   M (r^, r^) trained
+    r^ = floor(sqrt((out + in) rank) + 1/2), of type 6 rounded down to even, at least 2;   M (r^, r^) trained
     x_e: x continued from its own beginning to C r^ entries, C = ceil(in / r^), in C chunks x_c
     type 1:  y = tile(M sum_c x_c)                               exact LoRA factors of rank r^
     type 6:  y = tile([M R_0 x_0, ..., M R_{C-1} x_{C-1}])       full rank, without factors
@@ -54,15 +54,10 @@ class Mora(Method):
     def dense(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.mora_type == 6
 
-    def check_site(self, site: Site) -> None:
-        super().check_site(site)
-        if self.width(site) == 0:
-            raise ConfigError(f"found r={site.rank} at {site.path!r}, which leaves M empty; take a larger r")
-
     def width(self, site: Site) -> int:
         """r^."""
         width = int(math.sqrt((site.outputs + site.inputs) * site.rank) + 0.5)
-        return width - width % 2 if self.mora_type == 6 else width
+        return width if self.mora_type == 1 else max(2, width - width % 2)
 
     def rank(self, site: Site) -> int:
         return self.width(site)
@@ -77,7 +72,7 @@ class Mora(Method):
 
         site, width = factor.site, self.width(factor.site)
         if factor.role == "lora_B":
-            return _tiled(torch.eye(width, dtype=numbers.dtype, device=numbers.device).T, site.outputs).T
+            return _tiled(torch.eye(width, dtype=numbers.dtype, device=numbers.device), site.outputs).T
         chunks = -(-site.inputs // width)
         m = numbers.view(width, width)
         if self.mora_type == 1:

@@ -3,7 +3,8 @@
     Delta = sum_{j<k} a_j theta_j,   theta_j: entries U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's initial weights
 
 Trained: k = num_basis numbers a_j for all modules together (`whole_network`), which the first by path holds beside its
-lora_A, or k for each module. The update is linear in them and zero at the start. The rank has no meaning here.
+lora_A, or k for each module. The update is linear in them and zero at the start. theta_j of a module is vector j of the
+stream `theta/path`, over sqrt(fan_in), either way. The rank has no meaning here.
 
 With `from_scratch` the weights and biases of the targeted layers count as zero, whatever the base holds, and training
 starts at a_0 = 1, the rest zero: an ordinary initial network, theta_0. Normalisation layers with running statistics

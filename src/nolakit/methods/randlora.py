@@ -5,7 +5,8 @@
 
 Trained: lambda_j (rank), zero at the start, and gamma_j (d), 1 / d: N (rank + d) numbers a module, all of them beside
 lora_A, lambda first; fewer as the rank grows. The official scaling is lora_alpha / rank / sqrt(N) with lora_alpha =
-2 rank, for another r too; 1 / sqrt(N) stands in the formula. B_j and A are shared by modules of one shape.
+2 rank, for another r too; 1 / sqrt(N) stands in the formula. B_j and A are shared by modules of one shape: `random(A)`
+and, of standard deviation 1 too, `random(B)`, (max(out, in), N rank), whose columns j rank to (j + 1) rank are B_j.
 
 Source: Albert et al., ICLR 2025, arXiv 2502.00987. The paper's sum is followed. The official code and PEFT flatten
 lambda and B in different orders, so that the columns of the B_j are shared out otherwise, which is the same

@@ -57,7 +57,8 @@ def check_stored(model: nn.Module, config: ComputedLoraConfig, layers: Iterable[
         for name, parameter in module.named_parameters(recurse=False):
             if name == "coefficients" or id(parameter) in known or (name == "bias" and config.bias == "all"):
                 continue
-            if parameter.numel() and bool((parameter != parameter.flatten()[0]).any()):
+            seen = parameter.numel() and parameter.device.type != "meta"
+            if seen and bool((parameter != parameter.flatten()[0]).any()):
                 raise ConfigError(
                     f"found a parameter {name!r} of {path!r} that would not be stored, so that the adapter would need "
                     "this very model; name the module in target_modules or in modules_to_save"
