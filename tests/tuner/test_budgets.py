@@ -9,7 +9,7 @@ from peft.utils.hotswap import hotswap_adapter
 
 import nolakit
 from nolakit import LoraXsConfig, NolaConfig, VeraConfig
-from nolakit.errors import AdapterError, ConfigError, UnsupportedError
+from nolakit.errors import AdapterError, ConfigError, DataError, UnsupportedError
 from nolakit.methods.site import Factor
 from nolakit.tuner.model import ComputedLoraModel
 from small_models import BY_NAME
@@ -198,5 +198,5 @@ def test_models_whose_energy_cannot_be_measured():
     case = BY_NAME["llama"]
     with pytest.raises(UnsupportedError, match="before get_peft_model"):
         nolakit.gradient_energy(get_peft_model(case.make(), config("nola", case)), [case.batch()])
-    with pytest.raises(ConfigError, match="no gradient"):
+    with pytest.raises(DataError, match="no gradient"):
         nolakit.gradient_energy(case.make(), [])

@@ -11,6 +11,7 @@ from peft import get_peft_model, prepare_model_for_kbit_training
 from transformers import PreTrainedModel
 
 from nolakit.errors import NolakitError, UnsupportedError
+from nolakit.tasks.budgets import Weigh
 from nolakit.tasks.configurations import build_config, refuse_options
 from nolakit.tasks.models import head_names
 from nolakit.tasks.targets import check_targets
@@ -37,11 +38,20 @@ class Adapted:
 
 
 def adapt(
-    base: PreTrainedModel, method: str, options: dict[str, Any], *, task: str, quantized: bool
+    base: PreTrainedModel,
+    method: str,
+    options: dict[str, Any],
+    *,
+    task: str,
+    quantized: bool,
+    weigh: Weigh | None = None,
 ) -> Adapted:
     """Put a method on a base model.
 
     Trained parameters are in float32 whatever the base's dtype.
+
+    Args:
+        weigh: completes the configuration where its budget follows what is measured on the base.
 
     Raises:
         ConfigError, UnsupportedError: as `build_config`, or PEFT refuses the base.
@@ -59,6 +69,8 @@ def adapt(
     check_targets(base, config)
     if quantized:
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
+    if weigh is not None:
+        weigh(base, config)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PEFT's advice on its own defaults

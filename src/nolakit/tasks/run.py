@@ -13,6 +13,7 @@ from transformers import TrainerCallback, set_seed
 
 from nolakit.adapter.writing import new_folder
 from nolakit.tasks.adapting import Adapted, adapt
+from nolakit.tasks.budgets import Weigh, weigh_on
 from nolakit.tasks.calibrating import calibrate_on
 from nolakit.tasks.checkpoints import Checkpoints
 from nolakit.tasks.columns import find_columns
@@ -88,7 +89,8 @@ def train(settings: TrainSettings, *, callbacks: Sequence[TrainerCallback] = ())
         encoded = reader.encode(train_data)
         eval_encoded = reader.encode(eval_data) if eval_data is not None else None
         check_token_ids(encoded.rows, load_model_config(settings.model), settings.model)
-        adapted = _load_adapted(settings, reader)
+        last = checkpoints.last() if settings.resume else None
+        adapted = _load_adapted(settings, reader, weigh_on(encoded.rows, reader, settings, last))
         truncated = encoded.truncated + (eval_encoded.truncated if eval_encoded else 0)
         resume_from = checkpoints.open()
         failed = True
@@ -169,7 +171,7 @@ def _make_reader(settings: TrainSettings, data: Dataset) -> Reader:
     return Reader(settings.task, columns, labels, processor, length, settings.separator)
 
 
-def _load_adapted(settings: TrainSettings, reader: Reader) -> Adapted:
+def _load_adapted(settings: TrainSettings, reader: Reader, weigh: Weigh) -> Adapted:
     set_seed(settings.data_seed)  # a new head, and methods that draw their start
     base = load_model(
         settings.task, settings.model, labels=reader.labels, dtype=settings.dtype, quantize=settings.quantize
@@ -177,7 +179,12 @@ def _load_adapted(settings: TrainSettings, reader: Reader) -> Adapted:
     if settings.task == "text-classification":
         base.config.pad_token_id = reader.processor.pad_token_id
     return adapt(
-        base, settings.method, settings.options, task=settings.task, quantized=bool(settings.quantize)
+        base,
+        settings.method,
+        settings.options,
+        task=settings.task,
+        quantized=bool(settings.quantize),
+        weigh=weigh,
     )
 
 

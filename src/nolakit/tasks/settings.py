@@ -47,7 +47,7 @@ class TrainSettings:
         eval_every, save_every: optimizer steps; None is once an epoch. save_every None follows eval_every.
         early_stopping: stop after this many evaluations without a better one; None never.
         calibration_rows: rows of the training data on which a method measures what it needs before it trains;
-            only some do (`nolakit.calibrate`).
+            only some do (`nolakit.calibrate`), and any with a budget by the gradient (`nolakit.gradient_energy`).
         dtype: of the base, "float32", "bfloat16" or "float16".
         quantize: "8bit" or "4bit" base, by bitsandbytes.
         data_seed: order of the data, cut of eval_fraction, dropout, and a new head's start.

@@ -70,17 +70,17 @@ def calibrate(
         put_in_order(module)
     device = next(model.parameters()).device
     with ExitStack() as stack:
-        stack.enter_context(_base_alone(model))
+        stack.enter_context(base_alone(model))
         stack.enter_context(quiet_random())
         stack.enter_context(torch.set_grad_enabled(gradient))
         for watch in watches:
             stack.enter_context(watch.watching())
         done = 0
         for done, batch in enumerate(batches, start=1):  # noqa: B007
-            placed = _to(batch, device)
-            output = _call(model, placed)
+            placed = placed_on(batch, device)
+            output = called(model, placed)
             if gradient:
-                _loss(output, placed, loss).backward()
+                loss_of(output, placed, loss).backward()
     if not done:
         raise DataError("found no batches to calibrate on; expected at least one")
     for watch, (name, layer, factors) in zip(watches, layers, strict=True):
@@ -121,7 +121,7 @@ def _place(factors: Mapping[Role, LinearFactor], base: nn.Module, measured: torc
 
 
 @contextmanager
-def _base_alone(model: nn.Module) -> Iterator[None]:
+def base_alone(model: nn.Module) -> Iterator[None]:
     """Adapters disabled and all modules in evaluation mode, until the block ends."""
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -143,7 +143,8 @@ def _base_alone(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _loss(output: Any, batch: Any, loss: Loss | None) -> torch.Tensor:
+def loss_of(output: Any, batch: Any, loss: Loss | None) -> torch.Tensor:
+    """The loss of a model's output. Raises DataError where there is none, or it is not finite."""
     found = getattr(output, "loss", None) if loss is None else loss(output, batch)
     if found is None and isinstance(output, Mapping):
         found = output.get("loss")
@@ -158,15 +159,19 @@ def _loss(output: Any, batch: Any, loss: Loss | None) -> torch.Tensor:
     return found
 
 
-def _call(model: nn.Module, batch: Any) -> Any:
+def called(model: nn.Module, batch: Any) -> Any:
+    """The model's output of a batch: a mapping of keyword arguments, a tuple, or one tensor."""
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(*batch) if isinstance(batch, tuple | list) else model(batch)
 
 
-def _to(batch: Any, device: torch.device) -> Any:
+def placed_on(batch: Any, device: torch.device) -> Any:
+    """A batch on a device."""
     if isinstance(batch, torch.Tensor):
         return batch.to(device)
     if isinstance(batch, Mapping):
-        return {name: _to(value, device) for name, value in batch.items()}
-    return type(batch)(_to(value, device) for value in batch) if isinstance(batch, tuple | list) else batch
+        return {name: placed_on(value, device) for name, value in batch.items()}
+    return (
+        type(batch)(placed_on(value, device) for value in batch) if isinstance(batch, tuple | list) else batch
+    )
