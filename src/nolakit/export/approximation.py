@@ -15,7 +15,7 @@ from nolakit.adapter.contents import Adapter
 from nolakit.adapter.expand import Updates
 from nolakit.adapter.frozen import WeightAt
 from nolakit.adapter.paths import FILE_PREFIX
-from nolakit.methods.base import check_positive_integer
+from nolakit.methods.options import check_positive_integer
 
 
 def approximation(

@@ -13,13 +13,13 @@ A dense method is written as a `lora_A` of shape (out, in) beside a `lora_B` tha
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from nolakit.basis.streams import stream_number
-from nolakit.errors import ConfigError, UnsupportedError
+from nolakit.errors import UnsupportedError
+from nolakit.methods.options import check_kind
 from nolakit.methods.site import Factor, Role, Site
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Method(ABC):
         given = {}
         for name, default in cls.options():
             given[name] = config.get(name) if default is None else config[name]
-            _check_kind(name, given[name], default)
+            check_kind(name, given[name], default)
         return cls(**given)
 
     @classmethod
@@ -290,42 +290,4 @@ class Method(ABC):
 
 
 _OPTIONS: dict[type[Method], tuple[tuple[str, Any], ...]] = {}
-KINDS: dict[type, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "true or false"),
-    int: ((int,), "an integer"),
-    float: ((float, int), "a number"),
-    str: ((str,), "a text"),
-}
 ENTRY_STD = ((2**16 - 1) / (3 * 2**16)) ** 0.5  # of the basis' entries
-
-
-def option(default: Any, help: str) -> Any:
-    """A field of a method: its default, and what the command line and the documentation say of it."""
-    return dataclasses.field(default=default, metadata={"help": help})
-
-
-def seed_option() -> Any:
-    """The field `seed` of a method with random parts."""
-    return option(0, "Regenerates the frozen random numbers")
-
-
-def _check_kind(name: str, value: Any, default: Any) -> None:
-    """Raises ConfigError for a value of another kind than its default, or a number that is not finite."""
-    kind = type(default)
-    if kind not in KINDS:
-        return
-    kinds, expected = KINDS[kind]
-    if type(value) not in kinds or (type(value) is float and not math.isfinite(value)):
-        raise ConfigError(f"found {name}={repr(value)[:80]}; expected {expected}")
-
-
-def check_positive_integer(name: str, value: Any) -> None:
-    """Raises ConfigError unless `value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"found {name}={value!r}; expected an integer of at least 1")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raises ConfigError unless `value` is a boolean."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"found {name}={value!r}; expected true or false")

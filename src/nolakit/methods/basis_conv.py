@@ -19,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nolakit.methods.base import check_flag, option
 from nolakit.methods.between import Between
+from nolakit.methods.options import check_flag, option
 from nolakit.methods.singular import leading_singular
 from nolakit.methods.site import Factor, Role, Site
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nolakit.errors import ConfigError
-from nolakit.methods.base import check_positive_integer
+from nolakit.methods.options import check_positive_integer
 from nolakit.methods.site import Factor
 
 KINDS = ("size", "equal", "gradient")

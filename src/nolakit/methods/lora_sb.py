@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nolakit.errors import ConfigError
-from nolakit.methods.base import Calibration, option
+from nolakit.methods.base import Calibration
 from nolakit.methods.between import Between
+from nolakit.methods.options import option
 from nolakit.methods.singular import leading_singular
 from nolakit.methods.site import Factor, Role, Site
 

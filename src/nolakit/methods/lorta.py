@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 from nolakit.basis.streams import check_seed
 from nolakit.errors import ConfigError
 from nolakit.methods.attention import heads_of, layer_and_projection
-from nolakit.methods.base import Method, check_positive_integer, option
+from nolakit.methods.base import Method
+from nolakit.methods.options import check_positive_integer, option
 from nolakit.methods.site import Factor, Site
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nolakit.errors import ConfigError
-from nolakit.methods.base import Method, option
+from nolakit.methods.base import Method
+from nolakit.methods.options import option
 from nolakit.methods.site import Factor, Site
 
 if TYPE_CHECKING:

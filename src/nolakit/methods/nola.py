@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from nolakit import basis
 from nolakit.basis.streams import check_seed
-from nolakit.methods.base import Method, check_flag, check_positive_integer, option, seed_option
+from nolakit.methods.base import Method
 from nolakit.methods.budget import Budget
+from nolakit.methods.options import check_flag, check_positive_integer, option, seed_option
 from nolakit.methods.site import ROLES, Factor, Role, Site
 
 if TYPE_CHECKING:

@@ -22,14 +22,9 @@ from typing import TYPE_CHECKING
 
 from nolakit.basis.streams import check_seed
 from nolakit.errors import ConfigError
-from nolakit.methods.base import (
-    Calibration,
-    check_flag,
-    check_positive_integer,
-    option,
-    seed_option,
-)
+from nolakit.methods.base import Calibration
 from nolakit.methods.between import Between
+from nolakit.methods.options import check_flag, check_positive_integer, option, seed_option
 from nolakit.methods.singular import leading_singular
 from nolakit.methods.site import Factor, Role, Site
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from nolakit import basis
 from nolakit.basis.streams import check_seed
-from nolakit.methods.base import Calibration, Method, check_positive_integer
+from nolakit.methods.base import Calibration, Method
 from nolakit.methods.budget import Budget
+from nolakit.methods.options import check_positive_integer
 from nolakit.methods.site import ROLES, Factor, Role, Site
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 
 from nolakit import basis
 from nolakit.basis.streams import check_seed
-from nolakit.methods.base import Method, check_flag, check_positive_integer, option, seed_option
+from nolakit.methods.base import Method
+from nolakit.methods.options import check_flag, check_positive_integer, option, seed_option
 from nolakit.methods.site import Factor
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nolakit.basis.streams import check_seed
-from nolakit.methods.base import Method, seed_option
+from nolakit.methods.base import Method
+from nolakit.methods.options import seed_option
 from nolakit.methods.site import Factor, Site
 
 if TYPE_CHECKING:

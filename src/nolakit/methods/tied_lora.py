@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from nolakit.basis.streams import check_seed
 from nolakit.errors import ConfigError
-from nolakit.methods.base import Method, check_flag, option
+from nolakit.methods.base import Method
+from nolakit.methods.options import check_flag, option
 from nolakit.methods.site import Factor, Site
 
 if TYPE_CHECKING:

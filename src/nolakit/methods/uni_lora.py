@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nolakit import basis
 from nolakit.basis.streams import check_seed
-from nolakit.methods.base import Method, check_positive_integer, option, seed_option
+from nolakit.methods.base import Method
+from nolakit.methods.options import check_positive_integer, option, seed_option
 from nolakit.methods.site import ROLES, Factor
 
 if TYPE_CHECKING:

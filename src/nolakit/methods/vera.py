@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nolakit.basis.streams import check_seed
-from nolakit.methods.base import Method, option, seed_option
+from nolakit.methods.base import Method
+from nolakit.methods.options import option, seed_option
 from nolakit.methods.site import Factor
 
 if TYPE_CHECKING:

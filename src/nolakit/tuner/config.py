@@ -14,7 +14,8 @@ from peft import LoraConfig
 from nolakit import methods
 from nolakit.adapter.quantise import LARGEST
 from nolakit.errors import ConfigError, UnsupportedError
-from nolakit.methods.base import Method, check_positive_integer
+from nolakit.methods.base import Method
+from nolakit.methods.options import check_positive_integer
 from nolakit.tuner.layer_pattern import LayerPattern
 from nolakit.tuner.peft_type import peft_type_member
 
