@@ -92,6 +92,7 @@ def test_a_dependency_is_imported_only_where_it_belongs(package, places):
     ("import nolakit.export.official", "transformers peft huggingface_hub gguf"),
     ("import nolakit.store.store", "torch transformers peft fsspec numpy"),
     ("import nolakit; nolakit.Store", "torch transformers peft fsspec"),
+    ("import nolakit.testing", "pytest datasets"),
     ("import nolakit.cli.app", "torch transformers peft datasets"),
 ])  # fmt: skip
 def test_importing_a_layer_does_not_import_a_later_ones_packages(code, absent):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from nolakit.testing.arithmetic import adds_and_averages, degree_is_as_stated
 from nolakit.testing.counting import counts_as_published, counts_llama_2_7b, stores_only_its_numbers
-from nolakit.testing.differentiating import gradients_of_outputs, gradients_of_updates
+from nolakit.testing.differentiating import every_number_counts, gradients_of_outputs, gradients_of_updates
 from nolakit.testing.exporting import approximates_as_lora, exports_as_lora
 from nolakit.testing.merging import merged_equals_unmerged, unloads
 from nolakit.testing.mixing import mixes_in_a_batch, mixes_with_another_method
@@ -31,7 +31,6 @@ from nolakit.testing.starts import (
     other_layers_are_refused,
     start_has_a_gradient,
     starts_at_zero,
-    trained_is_what_is_named,
 )
 
 __all__ = ["CHECKS", "Check", "Row", "check_method"]
@@ -42,7 +41,7 @@ CHECKS: tuple[Check, ...] = (
     starts_at_zero,
     start_has_a_gradient,
     other_layers_are_refused,
-    trained_is_what_is_named,
+    every_number_counts,
     gradients_of_updates,
     gradients_of_outputs,
     merged_equals_unmerged,

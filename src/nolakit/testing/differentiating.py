@@ -41,6 +41,32 @@ def gradients_of_outputs(row: Row) -> None:
             assert_close(found[name], other, f"gradient of a step on {base}, {name}", tolerance=1e-9)
 
 
+def every_number_counts(row: Row) -> None:
+    """What is trained is coefficients alone, and each of them moves an update."""
+    idle = 0
+    for base in row.bases:
+        model = moved(row, base)
+        trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        assert trained.keys() == coefficients(model).keys(), (
+            f"found {sorted(trained)} trained; expected coefficients"
+        )
+        generator = torch.Generator().manual_seed(5)
+        total = torch.zeros(())
+        for layer in layers(model).values():
+            update = layer.get_delta_weight("default")
+            total = total + (update * torch.randn(update.shape, generator=generator)).sum()
+        total.backward()
+        for name, value in trained.items():
+            found = value.numel() if value.grad is None else int((value.grad == 0).sum())
+            assert row.idle_numbers or not found, (
+                f"on {base}: found {found} of {value.numel()} numbers of {name} that move no update"
+            )
+            idle += found
+    assert idle or not row.idle_numbers, (
+        f"found no idle number; the row says that there are: {row.idle_numbers}"
+    )
+
+
 class _Called(nn.Module):
     """A function of a model, as a function of the model's numbers."""
 

@@ -34,6 +34,7 @@ def seen_in_another_process(row: Row, base: str, folder: Path) -> Tensors:
         method = row.method_class
         _ask({
             "method": [row.method, method.__module__, method.__qualname__],
+            "path": sys.path,
             "base": base, "folder": str(folder), "answer": str(answer), "threads": torch.get_num_threads(),
         })  # fmt: skip
         return load_file(answer)
@@ -76,6 +77,7 @@ def _answer(request: dict[str, Any]) -> None:
     from nolakit.tuner.registration import register_all
 
     torch.set_num_threads(request["threads"])
+    sys.path[:] = request["path"]
     methods.register(*request["method"])
     register_all()
     model = loaded(request["base"], request["folder"])

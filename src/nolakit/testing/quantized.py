@@ -22,18 +22,17 @@ MEASURED_NOISE = (
 
 
 def works_over_8_bits(row: Row) -> None:
-    """Over bitsandbytes' 8-bit layers."""
+    """Over bitsandbytes' 8-bit layers: a layer's output is the dequantised weight's plus the update's; training lowers
+    the loss; a saved adapter comes back; a base that was used before is adapted as a fresh one."""
     _works(row, 8)
 
 
 def works_over_4_bits(row: Row) -> None:
-    """Over bitsandbytes' 4-bit layers."""
+    """Over bitsandbytes' 4-bit layers, the same."""
     _works(row, 4)
 
 
 def _works(row: Row, bits: int) -> None:
-    """A layer's output is the dequantised weight's plus the update's; training lowers the loss; a saved adapter comes
-    back; a base that was used before is adapted as a fresh one."""
     batch = WIDE.batch()
     model = moved(row, model=_base(bits), batch=batch)
     generator = torch.Generator().manual_seed(2)

@@ -30,6 +30,7 @@ class Row:
         targets: modules of `bases.BASES["linear"]` that the method adapts.
         nonzero_start: why the update is not zero at the start.
         start_bound: then the norm of the update at the start is at most this share of the weight's.
+        idle_numbers: why some trained numbers move no update.
         seed_draws: frozen parts, or the start of trained numbers alone.
         no_seed: why the update does not depend on a seed.
         no_conv1d: why the Conv1D of GPT-2 is refused.
@@ -46,6 +47,7 @@ class Row:
     targets: Sequence[str] = ("q_proj", "v_proj", "down_proj")
     nonzero_start: str | None = None
     start_bound: float = 0.1
+    idle_numbers: str | None = None
     seed_draws: Literal["frozen parts", "start"] = "frozen parts"
     no_seed: str | None = None
     no_conv1d: str | None = None

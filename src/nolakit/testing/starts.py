@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nolakit.errors import NolakitError
-from nolakit.testing.adapting import attach, gradients, joined_updates, layers, logits, updates
+from nolakit.testing.adapting import attach, gradients, joined_updates, layers, logits
 from nolakit.testing.bases import BASES
 from nolakit.testing.comparing import assert_equal
 from nolakit.testing.row import Row
@@ -54,14 +54,3 @@ def other_layers_are_refused(row: Row) -> None:
             assert_equal(model.state_dict(), before, f"model that refused the adapter, {base}")
             continue
         raise AssertionError(f"found an adapter on {base}; expected a refusal")
-
-
-def trained_is_what_is_named(row: Row) -> None:
-    """Only the method's own numbers are trained, each of them moves the updates, and updates() covers each target."""
-    model = attach(row)
-    assert sorted(updates(model)) == sorted(
-        name for name, _ in BASES["linear"].make().named_modules() if name.split(".")[-1] in row.targets
-    )
-    trained = [name for name, value in model.named_parameters() if value.requires_grad]
-    foreign = [name for name in trained if not name.endswith(".coefficients")]
-    assert not foreign, f"found {foreign} trained; expected coefficients alone"
