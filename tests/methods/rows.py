@@ -15,6 +15,22 @@ ROWS = [
         degree="quadratic",
     ),
     Row(
+        "nola",
+        {"r": 4, "budget": 41},
+        counts=[((16, 16), 41), ((24, 40), 41), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (4, 8)}, 41)],
+        llama=({"r": 16, "budget": 100_000}, 100_000),
+        degree="quadratic",
+        title="of one budget",
+    ),
+    Row(
+        "vera",
+        {"r": 4, "budget": 19},
+        counts=[((16, 16), 19), ((24, 40), 19), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (4, 8)}, 19)],
+        llama=({"r": 256, "budget": 100_000}, 100_000),
+        degree="quadratic",
+        title="of one budget",
+    ),
+    Row(
         "vera",
         {"r": 4},
         counts=[((16, 16), 20), ((24, 40), 28), ({"a.q": (8, 8), "b.q": (12, 8)}, 28)],
@@ -36,7 +52,6 @@ ROWS = [
         llama=({"r": 16, "coefficient_basis": 64}, 4_096),
         degree="linear",
         title="over a basis",
-        no_seed="LoRA-XS has no option for one, and the basis takes seed 0",
     ),
     Row(
         "lora_fa",
@@ -197,7 +212,6 @@ ROWS = [
         llama=({"r": 8, "coefficient_basis": 1000}, 64_000),
         degree="linear",
         title="over a basis",
-        no_seed="MoRA has no option for one, and the basis takes seed 0",
     ),
     Row(
         "lora_sb",

@@ -13,8 +13,10 @@ of the loss's gradient (by gradient).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from nolakit.errors import ConfigError
@@ -87,11 +89,11 @@ class Budget:
                 f"found budget={self.total:,} for {len(factors):,} factors; expected a number for each at least: take "
                 "fewer target_modules or a larger budget"
             )
-        return dict(zip(factors, spread(self.total, self._weights(factors, caps), caps), strict=True))
+        return dict(zip(factors, _spread(self.total, self._weights(factors, caps), tuple(caps)), strict=True))
 
-    def _weights(self, factors: Sequence[Factor], caps: Sequence[int]) -> Sequence[int]:
+    def _weights(self, factors: Sequence[Factor], caps: Sequence[int]) -> tuple[int, ...]:
         if self.by != "gradient":
-            return caps if self.by == "size" else [1] * len(caps)
+            return tuple(caps) if self.by == "size" else (1,) * len(caps)
         paths = sorted({factor.path for factor in factors})
         if self.weights is None or len(self.weights) != len(paths):
             raise ConfigError(
@@ -99,7 +101,7 @@ class Budget:
                 "nolakit.gradient_energy measures them, and `nolakit train` does"
             )
         by_path = dict(zip(paths, self.weights, strict=True))
-        return [by_path[factor.path] for factor in factors]
+        return tuple(by_path[factor.path] for factor in factors)
 
 
 def spread(total: int, weights: Sequence[int], caps: Sequence[int]) -> list[int]:
@@ -110,22 +112,29 @@ def spread(total: int, weights: Sequence[int], caps: Sequence[int]) -> list[int]
         weights: integers, not negative.
         caps: the most of each, at least 1.
 
-    Cost: 70 * len(caps) operations.
+    Cost: 70 operations for each pair of a weight and a cap that differs from the others.
     """
+    pairs = Counter(zip(weights, caps, strict=True))
 
-    def at(p: int) -> list[int]:
-        return [min(cap, max(1, weight * p >> UNIT_BITS)) for weight, cap in zip(weights, caps, strict=True)]
+    def at(p: int, weight: int, cap: int) -> int:
+        return min(cap, max(1, weight * p >> UNIT_BITS))
 
     low, high = 0, 1 << LARGEST_BITS
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if sum(at(middle)) <= total else (low, middle)
-    counts = at(low)
+        fits = sum(number * at(middle, *pair) for pair, number in pairs.items()) <= total
+        low, high = (middle, high) if fits else (low, middle)
+    counts = [at(low, *pair) for pair in zip(weights, caps, strict=True)]
     left = total - sum(counts)
-    for place, more in enumerate(at(low + 1)):
-        if left and more > counts[place]:
-            counts[place], left = more, left - 1
+    for place, pair in enumerate(zip(weights, caps, strict=True)):
+        if left and at(low + 1, *pair) > counts[place]:
+            counts[place], left = counts[place] + 1, left - 1
     return counts
+
+
+@lru_cache(maxsize=8)
+def _spread(total: int, weights: tuple[int, ...], caps: tuple[int, ...]) -> list[int]:
+    return spread(total, weights, caps)  # once for an adapter, however often it is bound
 
 
 def stored_weights(weights: Mapping[str, float], paths: Sequence[str]) -> list[int]:
