@@ -46,7 +46,7 @@ def uni_lora(folder: Path, **changes: Any) -> Path:
     """Numbers that all modules share, held by the first."""
     options = {"theta_d_length": 40, "module_names": NAMES}
     made = {"base_model.model.model.layers.0.mlp.up_proj.lora_A.coefficients": torch.rand(40)}
-    return llama_adapter(folder, made, peft_type="NOLAKIT_UNI_LORA", **options | changes)
+    return llama_adapter(folder, made, peft_type="NOLAKIT_UNILORA", **options | changes)
 
 
 def without(key: str) -> Damage:

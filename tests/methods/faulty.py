@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from methods.half_lora import HalfLora
-from nolakit.methods.base import Method, seed_option
+from nolakit.methods.base import Method
+from nolakit.methods.options import seed_option
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nolakit.methods.base import Method, seed_option
+from nolakit.methods.base import Method
+from nolakit.methods.options import seed_option
 
 
 @dataclass(frozen=True)

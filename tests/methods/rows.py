@@ -145,7 +145,7 @@ ROWS = [
         title="diagonals alone",
     ),
     Row(
-        "uni_lora",
+        "unilora",
         {"r": 2, "theta_d_length": 30},
         counts=[((16, 16), 30), ((24, 40), 30), ({"a.q": (2, 3), "b.q": (2, 3)}, 20)],
         llama=({"r": 4, "theta_d_length": 524_288}, 524_288),
@@ -243,14 +243,14 @@ ROWS = [
         stored_beside="the mean size of each input",
     ),
     Row(
-        "tiny_lora",
+        "tinylora",
         {"r": 2, "u": 5},
         counts=[((16, 16), 5), ((24, 40), 5), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (4, 8)}, 15)],
         llama=({"u": 64}, 4_096),
         degree="linear",
     ),
     Row(
-        "tiny_lora",
+        "tinylora",
         {"r": 2, "u": 5, "weight_tying": 1.0},
         counts=[((16, 16), 5), ((24, 40), 5), ({"a.q": (8, 8), "b.q": (8, 12), "c.v": (4, 8)}, 5)],
         llama=({"u": 13}, 13),

@@ -9,7 +9,7 @@ from nolakit.testing.bases import BASES
 from nolakit.testing.comparing import assert_close
 
 
-@pytest.mark.parametrize("name", ["lorta", "tied_lora", "uni_lora", "nora: activation-aware"])
+@pytest.mark.parametrize("name", ["lorta", "tied_lora", "unilora", "nora: activation-aware"])
 def test_fullgraph_outputs_and_gradients(name):
     row = next(row for row in ROWS if row.name == name)
     batch = BASES["linear"].batch()

@@ -18,7 +18,7 @@ from nolakit.methods.melora import Melora
 from nolakit.methods.prolora import Prolora
 from nolakit.methods.site import ROLES, Factor, Site
 from nolakit.methods.tied_lora import TiedLora
-from nolakit.methods.uni_lora import UniLora
+from nolakit.methods.unilora import UniLora
 
 
 def linear(path: str, outputs: int, inputs: int, rank: int) -> Site:

@@ -17,7 +17,7 @@ from torch import nn
 import nolakit
 from nolakit.methods.lora_fa import LoraFa
 from nolakit.methods.site import Factor, Site
-from nolakit.methods.uni_lora import UniLora
+from nolakit.methods.unilora import UniLora
 from nolakit.methods.vera import Vera
 from nolakit.testing.adapting import coefficients, updates
 

@@ -7,7 +7,7 @@ from peft import get_peft_model
 from torch import nn
 
 from nolakit import TinyLoraConfig
-from nolakit.methods.tiny_lora import TinyLora
+from nolakit.methods.tinylora import TinyLora
 from nolakit.tuner.layers import computed_layers
 
 SHAPES = [(12, 20), (30, 12), (24, 30), (16, 24), (10, 16)]  # (out, in)

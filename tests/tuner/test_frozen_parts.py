@@ -20,7 +20,7 @@ from tuner.adapting import TOLERANCE, logits, randomize
 
 METHODS = {
     "lora_xs": (LoraXsConfig, {"r": 4}),
-    "tiny_lora": (TinyLoraConfig, {"r": 3, "u": 6, "weight_tying": 0.6}),
+    "tinylora": (TinyLoraConfig, {"r": 3, "u": 6, "weight_tying": 0.6}),
     "nora": (nolakit.NoraConfig, {"r": 8, "inner_rank": 3, "lora_alpha": 30}),
     "nora aware": (nolakit.NoraConfig, {"r": 8, "inner_rank": 3, "lora_alpha": 30, "activation_aware": True}),
     "basis_conv": (nolakit.BasisConvConfig, {"r": 3, "train_basis": True}),
@@ -166,7 +166,7 @@ def another_lapack(monkeypatch, change):
     def other(weight, rank):
         return change(*original(weight, rank))
 
-    for module in ("lora_xs", "tiny_lora", "nora", "basis_conv"):
+    for module in ("lora_xs", "tinylora", "nora", "basis_conv"):
         monkeypatch.setattr(f"nolakit.methods.{module}.leading_singular", other)
 
 

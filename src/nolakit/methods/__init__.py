@@ -28,10 +28,10 @@ _METHODS = {
     "melora": ("nolakit.methods.melora", "Melora"),
     "prolora": ("nolakit.methods.prolora", "Prolora"),
     "tied_lora": ("nolakit.methods.tied_lora", "TiedLora"),
-    "uni_lora": ("nolakit.methods.uni_lora", "UniLora"),
+    "unilora": ("nolakit.methods.unilora", "UniLora"),
     "lora_sb": ("nolakit.methods.lora_sb", "LoraSb"),
     "nora": ("nolakit.methods.nora", "Nora"),
-    "tiny_lora": ("nolakit.methods.tiny_lora", "TinyLora"),
+    "tinylora": ("nolakit.methods.tinylora", "TinyLora"),
     "basis_conv": ("nolakit.methods.basis_conv", "BasisConv"),
 }
 

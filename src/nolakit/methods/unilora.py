@@ -40,7 +40,7 @@ class UniLora(Method):
     """Uni-LoRA's options: see the module's equations. Published: theta_d_length 524,288 for 7B models, 23,040 for
     GLUE, 72,000 for ViT."""
 
-    name = "uni_lora"
+    name = "unilora"
     title = "Uni-LoRA"
     update = "B A, each entry one of d numbers, chosen at random"
     trained = "theta_d_length in all"

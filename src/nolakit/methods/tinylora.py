@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class TinyLora(Between):
     """TinyLoRA's options: see the module's equations. Published for reinforcement learning: r 2, u 1 to 64."""
 
-    name = "tiny_lora"
+    name = "tinylora"
     title = "TinyLoRA"
     update = "U_r S_r (sum v_i P_i) V_r^T; P frozen random, v shared by tied modules"
     trained = "u a group of modules"
