@@ -77,7 +77,7 @@ def test_values_of_another_type_are_refused(text: str, hint: Any) -> None:
 
 def test_the_seed_goes_by_each_methods_name_for_it() -> None:
     assert build("nola", seed=7).seed == 7
-    assert build("vera", seed=7, r=4).projection_prng_key == 7
+    assert build("peft:vera", seed=7, r=4).projection_prng_key == 7
     assert build("fourierft", seed=7).random_loc_seed == 7
     with pytest.raises(ConfigError, match="data_seed"):
         build("lora", seed=7)
