@@ -88,6 +88,12 @@ def test_weights_that_cannot_be(weights):
         stored_weights(weights, ["a", "b"])
 
 
-def test_total_of_budget_object():
+def test_factors_without_numbers_are_left_out():
     factors = {Factor("lora_A", SITES[0]): 9, Factor("lora_B", SITES[0]): 0}
     assert Budget(4).counts(factors) == {Factor("lora_A", SITES[0]): 4}
+
+
+def test_more_factors_than_a_reader_should_count_are_refused():
+    many = {Factor("lora_A", Site(str(number), (1, 9), (9, 1))): 9 for number in range((1 << 15) + 1)}
+    with pytest.raises(ConfigError, match="32,768"):
+        Budget(10**6).counts(many)

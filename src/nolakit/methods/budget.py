@@ -27,6 +27,7 @@ KINDS = ("size", "equal", "gradient")
 LARGEST_WEIGHT = 999  # of a module, as it is stored: three digits
 UNIT_BITS = 40  # of p, which is below 2^LARGEST_BITS
 LARGEST_BITS = 70
+MOST_FACTORS = 1 << 15  # that one total is spread over, so that a file costs its reader a second at most
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ class Budget:
         """
         factors = [factor for factor, most in entries.items() if most]
         caps = [entries[factor] for factor in factors]
-        if self.total < len(factors):
+        if not len(factors) <= min(self.total, MOST_FACTORS):
             raise ConfigError(
-                f"found budget={self.total:,} for {len(factors):,} factors; expected a number for each at least: take "
-                "fewer target_modules or a larger budget"
+                f"found budget={self.total:,} for {len(factors):,} factors; expected a number for each at least, and no "
+                f"more than {MOST_FACTORS:,} factors: take fewer target_modules or a larger budget"
             )
         return dict(zip(factors, _spread(self.total, self._weights(factors, caps), tuple(caps)), strict=True))
 
@@ -112,7 +113,7 @@ def spread(total: int, weights: Sequence[int], caps: Sequence[int]) -> list[int]
         weights: integers, not negative.
         caps: the most of each, at least 1.
 
-    Cost: 70 operations for each pair of a weight and a cap that differs from the others.
+    Cost: some 40 operations for each pair of a weight and a cap that differs from the others.
     """
     pairs = Counter(zip(weights, caps, strict=True))
 
@@ -120,10 +121,13 @@ def spread(total: int, weights: Sequence[int], caps: Sequence[int]) -> list[int]
         return min(cap, max(1, weight * p >> UNIT_BITS))
 
     low, high = 0, 1 << LARGEST_BITS
-    while high - low > 1:
-        middle = (low + high) // 2
-        fits = sum(number * at(middle, *pair) for pair, number in pairs.items()) <= total
-        low, high = (middle, high) if fits else (low, middle)
+    while high - low > 1:  # by halves of the exponent, and then of the rest
+        middle = (low + high) // 2 if high < 4 * low else 1 << (low.bit_length() + high.bit_length()) // 2
+        middle = max(low + 1, min(middle, high - 1))
+        found = sum(number * at(middle, *pair) for pair, number in pairs.items())
+        low, high = (middle, high) if found <= total else (low, middle)
+        if found == total:
+            break  # a larger p of this total has the same counts
     counts = [at(low, *pair) for pair in zip(weights, caps, strict=True)]
     left = total - sum(counts)
     for place, pair in enumerate(zip(weights, caps, strict=True)):
