@@ -87,8 +87,8 @@ class Budget:
         caps = [entries[factor] for factor in factors]
         if not len(factors) <= min(self.total, MOST_FACTORS):
             raise ConfigError(
-                f"found budget={self.total:,} for {len(factors):,} factors; expected a number for each at least, and no "
-                f"more than {MOST_FACTORS:,} factors: take fewer target_modules or a larger budget"
+                f"found budget={self.total:,} for {len(factors):,} factors; expected a number for each at least, "
+                f"and no more than {MOST_FACTORS:,} factors: take fewer target_modules or a larger budget"
             )
         return dict(zip(factors, _spread(self.total, self._weights(factors, caps), tuple(caps)), strict=True))
 
