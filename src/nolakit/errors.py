@@ -102,3 +102,15 @@ class EntryNotFoundError(StoreError, LookupError):
 
 class PinnedError(StoreError):
     """A deletion of what is in use."""
+
+
+class RequestError(NolakitError, ValueError):
+    """A request to an engine that it cannot take: a prompt, a length or an option of sampling."""
+
+
+class QueueFullError(NolakitError, RuntimeError):
+    """An engine as many of whose requests wait as may; try again later."""
+
+
+class EngineClosedError(NolakitError, RuntimeError):
+    """An engine that was closed."""

@@ -147,6 +147,14 @@ class Store:
                 raise EntryNotFoundError(f"found no name of {ref!r}; its content is still there")
             return entries.entries_of(connection, [row])[row]
 
+    def digest(self, ref: str) -> str:
+        """The SHA-256 of what a reference means, hexadecimal. Raises StoreNameError, EntryNotFoundError.
+
+        Cost: one look-up in an index.
+        """
+        with typed(str(self.path)):
+            return finding.find(self._connections.here(), ref).digest.hex()
+
     def read(self, ref: str) -> bytes:
         """The bytes of a packed adapter. Raises as `get`."""
         return self._read(ref)[0]
