@@ -69,7 +69,9 @@ class Handle:
     def result(self, timeout: float | None = None) -> Finished:
         """Wait for the end. Raises what went wrong, and TimeoutError after `timeout` seconds."""
         if not self._done.wait(timeout):
-            raise TimeoutError(f"found the request still running after {timeout} seconds; wait longer or cancel it")
+            raise TimeoutError(
+                f"found the request still running after {timeout} seconds; wait longer or cancel it"
+            )
         if isinstance(self._end, Finished):
             return self._end
         assert self._end is not None
@@ -87,7 +89,9 @@ class Handle:
             return
 
     def report(self, event: Event) -> None:
-        """Called by the engine's thread."""
+        """Called by the engine's thread. What comes behind the end is dropped."""
+        if self._end is not None:
+            return
         if not isinstance(event, Token):
             self._end = event
             self._done.set()

@@ -6,6 +6,17 @@ Each processor of transformers sees one row of the batch, so what one request as
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from nolakit.errors import RequestError
 
@@ -43,15 +54,60 @@ class Sampling:
 
     def __post_init__(self) -> None:
         ranges = {
-            "max_new_tokens": (1 <= self.max_new_tokens, "at least 1"),
+            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
             "temperature": (0 <= self.temperature <= 100, "0 to 100"),
-            "top_k": (0 <= self.top_k, "at least 0"),
+            "top_k": (self.top_k >= 0, "at least 0"),
             "top_p": (0 < self.top_p <= 1, "above 0, up to 1"),
             "min_p": (0 <= self.min_p <= 1, "0 to 1"),
             "repetition_penalty": (0 < self.repetition_penalty <= 100, "above 0, up to 100"),
             "seed": (self.seed is None or 0 <= self.seed < 1 << 63, "0 to 2^63 - 1"),
-            "logprobs": (self.logprobs is None or 0 <= self.logprobs <= MOST_LOGPROBS, f"0 to {MOST_LOGPROBS}"),
+            "logprobs": (
+                self.logprobs is None or 0 <= self.logprobs <= MOST_LOGPROBS,
+                f"0 to {MOST_LOGPROBS}",
+            ),
         }
         for name, (holds, expected) in ranges.items():
             if not holds:
                 raise RequestError(f"found {name}={getattr(self, name)!r}; expected {expected}")
+
+
+class Chooser:
+    """Chooses the tokens of one request. A greedy one without a penalty needs none: it takes the largest logit."""
+
+    def __init__(self, sampling: Sampling, device: torch.device) -> None:
+        self.samples = sampling.temperature > 0
+        self.plain = not self.samples and sampling.repetition_penalty == 1.0
+        self.processors = LogitsProcessorList(_processors(sampling))
+        self.generator = None
+        if self.samples:
+            self.generator = torch.Generator(device)
+            if sampling.seed is None:
+                self.generator.seed()
+            else:
+                self.generator.manual_seed(sampling.seed)
+
+    def choose(self, ids: list[int], logits: torch.Tensor) -> int:
+        """The next token behind `ids`. # shape of logits: (vocabulary,) float32"""
+        history = torch.tensor([ids], device=logits.device)
+        scores: Any = self.processors(history, logits[None])  # pyright: ignore[reportArgumentType]
+        if not self.samples:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.softmax(-1), 1, generator=self.generator))
+
+
+def _processors(sampling: Sampling) -> list[Any]:
+    """In transformers' order."""
+    found: list[Any] = []
+    if sampling.repetition_penalty != 1.0:
+        found.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+    if sampling.temperature == 0:
+        return found
+    if sampling.temperature != 1.0:
+        found.append(TemperatureLogitsWarper(sampling.temperature))
+    if sampling.top_k:
+        found.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1.0:
+        found.append(TopPLogitsWarper(sampling.top_p))
+    if sampling.min_p:
+        found.append(MinPLogitsWarper(sampling.min_p))
+    return found

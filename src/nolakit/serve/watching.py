@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from dataclasses import asdict, dataclass
 from typing import Any
+
+LOG = logging.getLogger(__name__)
 
 
 class Observer:
@@ -68,3 +72,59 @@ class Stats:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
+
+
+class Watch:
+    """Counts, and tells the observer. An observer that raises is logged, and harms no request."""
+
+    def __init__(self, observer: Observer | None) -> None:
+        self._observer, self._lock = observer or Observer(), threading.Lock()
+        self.hits = self.misses = self.evictions = self.requests = self.prompt_tokens = (
+            self.generated_tokens
+        ) = 0
+        self.expand_seconds = 0.0
+
+    def admitted(self, *, hit: bool | None, waited: float) -> None:
+        """hit: None of the plain base."""
+        with self._lock:
+            self.hits += hit is True
+            self.misses += hit is False
+        self._tell("admitted", hit=hit is not False, waited=waited)
+
+    def expanded(self, seconds: float) -> None:
+        with self._lock:
+            self.expand_seconds += seconds
+        self._tell("expanded", seconds)
+
+    def evicted(self) -> None:
+        with self._lock:
+            self.evictions += 1
+        self._tell("evicted")
+
+    def first_token(self, seconds: float) -> None:
+        self._tell("first_token", seconds)
+
+    def stepped(self, tokens: int, seconds: float) -> None:
+        with self._lock:
+            self.generated_tokens += tokens
+        self._tell("stepped", tokens, seconds)
+
+    def finished(self, reason: str, prompt_tokens: int, tokens: int, seconds: float) -> None:
+        with self._lock:
+            self.requests += 1
+            self.prompt_tokens += prompt_tokens
+        self._tell("finished", reason, prompt_tokens, tokens, seconds)
+
+    def stats(self, slots: tuple[Slot, ...], known: tuple[int, int], waiting: int, running: int) -> Stats:
+        """All of it at one moment."""
+        with self._lock:
+            return Stats(
+                slots, self.hits, self.misses, self.evictions, self.expand_seconds, *known, waiting, running,
+                self.requests, self.prompt_tokens, self.generated_tokens,
+            )  # fmt: skip
+
+    def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
+        try:
+            getattr(self._observer, event)(*args, **kwargs)
+        except Exception:
+            LOG.exception("the observer's %s failed", event)
