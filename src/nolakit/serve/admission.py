@@ -15,10 +15,14 @@ class Request(Protocol):
     """What waits. digest and name: of its adapter, None of the plain base. slot: given when it is admitted.
     submitted: by time.perf_counter()."""
 
-    digest: str | None
     name: str | None
     slot: int
     submitted: float
+
+    @property
+    def digest(self) -> str | None:
+        """Of its adapter."""
+        ...
 
     @property
     def cancelled(self) -> bool:

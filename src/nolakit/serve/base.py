@@ -14,9 +14,7 @@ from nolakit.errors import BaseMismatchError, BaseNeededError, UnsupportedError
 
 
 class Base:
-    """Args:
-    model: a Hugging Face model, on its device.
-    """
+    """A Hugging Face model, on its device: its modules by canonical path, its dtype and its device."""
 
     def __init__(self, model: Any) -> None:
         self.prefix: str = getattr(model, "base_model_prefix", "")
@@ -52,11 +50,10 @@ class Base:
         stored otherwise, as quantised ones are."""
         module = self.modules[path]
         weight = weight_of(module)
-        inputs, outputs = dims_of(module, path)
         if weight is None or not weight.is_floating_point() or weight.dim() != 2:
             raise BaseNeededError(
-                f"found {type(module).__name__} at {path!r}, whose weight cannot be read, and an adapter that is computed "
-                "from it; serve the base unquantised, or train with store_frozen=True"
+                f"found {type(module).__name__} at {path!r}, whose weight cannot be read, and an adapter that is "
+                "computed from it; serve the base unquantised, or train with store_frozen=True"
             )
         return (
             weight.detach()
@@ -71,12 +68,17 @@ def dims_of(module: nn.Module, path: str) -> tuple[int, int]:
     if isinstance(inputs, int) and isinstance(outputs, int):
         return inputs, outputs
     weight = weight_of(module)
-    if type(module).__name__ == "Conv1D" and weight is not None:  # GPT-2's linear layer, stored (in, out)
+    if is_conv1d(module) and weight is not None:
         return weight.shape[0], weight.shape[1]
     raise UnsupportedError(
         f"found an adapter of {path!r}, which is {type(module).__name__} in the base; an engine takes adapters of "
         "linear layers: merge this one and serve the merged model"
     )
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Whether this is GPT-2's linear layer, whose weight is stored (in, out)."""
+    return type(module).__name__ == "Conv1D"
 
 
 def trained_whole(adapter: Adapter, prefix: str) -> dict[str, list[str]]:

@@ -64,7 +64,7 @@ class Encoder(Serving[Text]):
     layers.
 
     Args:
-        base_model: a Hugging Face encoder: with a head (`...ForSequenceClassification`) for `classify`, any for `embed`.
+        base_model: a Hugging Face encoder, with a head (`...ForSequenceClassification`) for `classify`.
         store: the adapters, or where they are.
         slots, max_batch, max_queue, max_length, max_rank, observer: as `nolakit.serve.Engine`.
 

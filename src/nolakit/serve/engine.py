@@ -138,6 +138,6 @@ def _check_cache(model: Any) -> None:
     others -= {kind.__name__ for kind in (DynamicLayer, *DynamicLayer.__subclasses__())}
     if others:
         raise UnsupportedError(
-            f"found a model that keeps {', '.join(sorted(others))} between tokens; an engine serves models that keep keys "
-            "and values: merge its adapters and serve each by itself"
+            f"found a model that keeps {', '.join(sorted(others))} between tokens; an engine serves models that keep "
+            "keys and values: merge its adapters and serve each by itself"
         )

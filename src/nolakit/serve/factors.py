@@ -56,8 +56,9 @@ class Checked:
         method = adapter.layout.method
         if method.dense or method.replaces_weights:
             raise UnsupportedError(
-                f"found a {adapter.method!r} adapter in {adapter.name!r}, whose update has no factors of a low rank; merge "
-                "it and serve the merged model, or export its best approximation (nolakit export --approximate-rank)"
+                f"found a {adapter.method!r} adapter in {adapter.name!r}, whose update has no factors of a low rank; "
+                "merge it and serve the merged model, or serve its best approximation as LoRA elsewhere (nolakit "
+                "export --approximate-rank)"
             )
         self.modules = adapter.checked_modules()
         rank = max(module.site.rank for module in self.modules)
@@ -95,7 +96,7 @@ class Checked:
             if not allowed or module is None or not {"weight"} <= names <= {"weight", "bias"}:
                 raise UnsupportedError(
                     f"found {keys[0]!r} in {self.adapter.name!r}, trained whole; this engine replaces "
-                    f"{'linear heads of its base' if allowed else 'nothing'}: merge the adapter and serve the merged model"
+                    f"{'linear heads of its base' if allowed else 'nothing'}: merge it and serve the merged model"
                 )
             shape = self.adapter.tensors[f"{keys[0].rpartition('.')[0]}.weight"].shape
             if len(shape) != 2 or shape[1] != dims_of(module, path)[0]:

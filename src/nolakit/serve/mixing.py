@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from nolakit.adapter.fingerprint import weight_of
 from nolakit.errors import UnsupportedError
-from nolakit.serve.base import Base, dims_of
+from nolakit.serve.base import Base, dims_of, is_conv1d
 from nolakit.serve.factors import Factors, Pair
 
 
@@ -84,9 +85,9 @@ class MixedHead:
         self, module: nn.Module, path: str, slots: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         inputs, outputs = dims_of(module, path)
-        weight, bias = module.weight, getattr(module, "bias", None)
-        assert isinstance(weight, torch.Tensor)
-        own = (weight if weight.shape == (inputs, outputs) and inputs != outputs else weight.T).detach()
+        weight, bias = weight_of(module), getattr(module, "bias", None)
+        assert weight is not None
+        own = (weight if is_conv1d(module) else weight.T).detach()
         self.path = path
         self.own: Pair = own, torch.zeros(outputs) if bias is None else bias.detach()
         self.weight = torch.zeros(slots + 1, inputs, outputs, dtype=dtype, device=device)

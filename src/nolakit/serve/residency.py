@@ -21,7 +21,7 @@ from nolakit.serve.factors import Checked, Factors
 from nolakit.serve.mixing import Mixture
 from nolakit.serve.slots import Slots
 from nolakit.serve.watching import Slot, Watch
-from nolakit.store.names import DIGEST_PREFIX
+from nolakit.store.names import DIGEST_PREFIX, parse_ref
 from nolakit.store.store import Store
 
 
@@ -65,10 +65,10 @@ class Residency:
 
         Cost: one look-up in the store; of a new one reading, a SHA-256 and the checks.
         """
-        digest = ref.removeprefix(DIGEST_PREFIX)
-        if digest == ref or bytes.fromhex(digest) not in self._known:
-            digest = self._store.digest(ref)
-        key = bytes.fromhex(digest)
+        key = parse_ref(ref).digest
+        if key is None or key not in self._known:
+            key = bytes.fromhex(self._store.digest(ref))
+        digest = key.hex()
         if key not in self._known:
             data = self._store.read(DIGEST_PREFIX + digest)
             checked = self._check(data, ref)

@@ -88,8 +88,9 @@ class RowCache(Cache):
         width = max(lengths)
         if not self.layers:
             for theirs in prefilled.layers:
+                assert theirs.keys is not None and theirs.values is not None
                 layer = RowLayer(self.columns, self._max_rows)
-                layer.lazy_initialization(theirs.keys, theirs.values)  # pyright: ignore[reportAttributeAccessIssue]
+                layer.lazy_initialization(theirs.keys, theirs.values)
                 self.layers.append(layer)
         self._reserve(width)
         here, count = self.columns, len(lengths)

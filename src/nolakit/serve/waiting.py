@@ -53,14 +53,14 @@ class Waiting(Generic[Item]):
         taken: set[int] = set()
         left: list[_Place[Item]] = []
         for place in places:
-            if ready(place.item):
-                taken.add(id(place))
-                for earlier in left:
-                    earlier.overtaken += 1
-                continue
-            if place.overtaken >= self.patience:
+            if left and left[0].overtaken >= self.patience:
                 break
-            left.append(place)
+            if not ready(place.item):
+                left.append(place)
+                continue
+            taken.add(id(place))
+            for earlier in left:
+                earlier.overtaken += 1
         with self._room:
             self._places = [place for place in self._places if id(place) not in taken]
             self._room.notify_all()
