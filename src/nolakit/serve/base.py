@@ -55,11 +55,7 @@ class Base:
                 f"found {type(module).__name__} at {path!r}, whose weight cannot be read, and an adapter that is "
                 "computed from it; serve the base unquantised, or train with store_frozen=True"
             )
-        return (
-            weight.detach()
-            if isinstance(module, nn.Linear) or weight.shape == (outputs, inputs)
-            else weight.detach().T
-        )
+        return weight.detach().T if is_conv1d(module) else weight.detach()
 
 
 def dims_of(module: nn.Module, path: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Each processor of transformers sees one row of the batch, so what one request as
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,13 +79,8 @@ class Chooser:
         self.samples = sampling.temperature > 0
         self.plain = not self.samples and sampling.repetition_penalty == 1.0
         self.processors = LogitsProcessorList(_processors(sampling))
-        self.generator = None
-        if self.samples:
-            self.generator = torch.Generator(device)
-            if sampling.seed is None:
-                self.generator.seed()
-            else:
-                self.generator.manual_seed(sampling.seed)
+        seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+        self.generator = torch.Generator(device).manual_seed(seed) if self.samples else None
 
     def choose(self, ids: list[int], logits: torch.Tensor) -> int:
         """The next token behind `ids`. # shape of logits: (vocabulary,) float32"""
