@@ -24,9 +24,9 @@ import lmdb
 from rich.console import Console
 
 from interleaved import interleaved
+from machine import processor
 from nolakit import Store, read_packed
 from nolakit.store.adding import New
-from run import device
 from store_adapters import large, small
 from store_report import write_table
 
@@ -174,7 +174,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name, console.status("measuring"):
             row = {"seconds": measure(Path(name)), "bytes": sizes(Path(name)), "adapter_bytes": len(small(0))}
         row |= {
-            "device": device(),
+            "device": processor(),
             "versions": {each: version(each) for each in ("nolakit", "lmdb", "safetensors")},
         }
         with ROWS.open("a", encoding="utf-8") as file:

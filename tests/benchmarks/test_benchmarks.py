@@ -141,3 +141,8 @@ def test_committed_document_is_made_from_the_committed_rows(modules, tmp_path, m
     monkeypatch.setattr(report, "PLOT", tmp_path / "performance.svg")
     report.write_report(FOLDER / "results.jsonl")
     assert report.DOCUMENT.read_text(encoding="utf-8") == committed
+
+
+@pytest.mark.parametrize("file", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_every_script_imports_what_there_is(modules, file):
+    __import__(file)

@@ -39,7 +39,7 @@ class Factors:
 
 
 class Checked:
-    """An adapter that an engine can take.
+    """What was found of an adapter that an engine can take, and holds for others of its kind.
 
     Args:
         heads: whether modules that were trained whole may replace the base's.
@@ -52,7 +52,7 @@ class Checked:
     """
 
     def __init__(self, adapter: Adapter, base: Base, *, max_rank: int, heads: bool) -> None:
-        self.adapter, self.base = adapter, base
+        self.base = base
         method = adapter.layout.method
         if method.dense or method.replaces_weights:
             raise UnsupportedError(
@@ -68,39 +68,43 @@ class Checked:
             )
         base.check(adapter, self.modules)
         self.heads = trained_whole(adapter, adapter.config.get("base_model_prefix") or base.prefix)
-        self._check_heads(allowed=heads)
+        self.scalings = [scaling_of(adapter.config, module) for module in self.modules]
+        self._check_heads(adapter, allowed=heads)
 
-    def factors(self) -> Factors:
+    def factors(self, adapter: Adapter) -> Factors:
         """Make them. Cost: as `nolakit.expand`."""
-        made = expand(self.adapter, device=self.base.device, weight_at=self.base.weight_at)
-        updates = {module.canonical: self._pair(module, made) for module in self.modules}
-        return Factors(updates, {path: self._head(path, keys) for path, keys in self.heads.items()})
+        made = expand(adapter, device=self.base.device, weight_at=self.base.weight_at)
+        updates = {
+            module.canonical: self._pair(module, scaling, made)
+            for module, scaling in zip(self.modules, self.scalings, strict=True)
+        }
+        return Factors(updates, {path: self._head(adapter, keys) for path, keys in self.heads.items()})
 
-    def _pair(self, module: ModuleInfo, made: dict[str, torch.Tensor]) -> Pair:
+    def _pair(self, module: ModuleInfo, scaling: float, made: dict[str, torch.Tensor]) -> Pair:
         key = FILE_PREFIX + module.path
         lora_a, lora_b = made[f"{key}.lora_A.weight"], made[f"{key}.lora_B.weight"]
-        scaled = lora_b.T * scaling_of(self.adapter.config, module)
+        scaled = lora_b.T * scaling
         return lora_a.T.to(self.base.dtype), scaled.to(self.base.dtype)
 
-    def _head(self, path: str, keys: list[str]) -> Pair:
-        with self.adapter.open_tensors() as file:
+    def _head(self, adapter: Adapter, keys: list[str]) -> Pair:
+        with adapter.open_tensors() as file:
             found = {key.rpartition(".")[2]: file.get_tensor(key) for key in keys}
         weight = found["weight"].T.to(self.base.device, self.base.dtype)
         bias = found.get("bias", torch.zeros(weight.shape[1]))
         return weight, bias.to(self.base.device, self.base.dtype)
 
-    def _check_heads(self, *, allowed: bool) -> None:
+    def _check_heads(self, adapter: Adapter, *, allowed: bool) -> None:
         for path, keys in self.heads.items():
             names = {key.rpartition(".")[2] for key in keys}
             module = self.base.modules.get(path)
             if not allowed or module is None or not {"weight"} <= names <= {"weight", "bias"}:
                 raise UnsupportedError(
-                    f"found {keys[0]!r} in {self.adapter.name!r}, trained whole; this engine replaces "
+                    f"found {keys[0]!r} in {adapter.name!r}, trained whole; this engine replaces "
                     f"{'linear heads of its base' if allowed else 'nothing'}: merge it and serve the merged model"
                 )
-            shape = self.adapter.tensors[f"{keys[0].rpartition('.')[0]}.weight"].shape
+            shape = adapter.tensors[f"{keys[0].rpartition('.')[0]}.weight"].shape
             if len(shape) != 2 or shape[1] != dims_of(module, path)[0]:
                 raise BaseMismatchError(
-                    f"found a head {path!r} of shape {shape} in {self.adapter.name!r}; the base has "
+                    f"found a head {path!r} of shape {shape} in {adapter.name!r}; the base has "
                     f"{dims_of(module, path)[0]} inputs there"
                 )

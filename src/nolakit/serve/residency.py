@@ -7,17 +7,17 @@ resident   in a slot, until a newer adapter needs it
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from nolakit.adapter.unpacking import read_packed
+from nolakit.adapter.packed import PackedAdapter
 from nolakit.errors import EntryNotFoundError
 from nolakit.serve.base import Base
 from nolakit.serve.factors import Checked, Factors
+from nolakit.serve.known import Known
 from nolakit.serve.mixing import Mixture
 from nolakit.serve.slots import Slots
 from nolakit.serve.watching import Slot, Watch
@@ -49,10 +49,7 @@ class Residency:
         self._watch, self._wake = watch, wake
         self._slots, self._most = Slots(slots), slots
         self._names: dict[int, str] = {}
-        self._lock = threading.Lock()
-        self._known: dict[bytes, bytes] = {}  # digest -> packed adapter
-        self._known_bytes = 0
-        self._checked: dict[str, Checked] = {}  # known a moment ago, not expanded yet
+        self._known = Known(self._check)
         self._making: dict[str, Future[Factors]] = {}
         self._retired: set[str] = set()
         self._maker = ThreadPoolExecutor(1, "nolakit-expand")
@@ -70,13 +67,7 @@ class Residency:
             key = bytes.fromhex(self._store.digest(ref))
         digest = key.hex()
         if key not in self._known:
-            data = self._store.read(DIGEST_PREFIX + digest)
-            checked = self._check(data, ref)
-            with self._lock:
-                self._checked[digest] = checked
-                if key not in self._known:
-                    self._known[key] = data
-                    self._known_bytes += len(data)
+            self._known.add(self._store.get(DIGEST_PREFIX + digest))
         self._retired.discard(digest)
         return digest
 
@@ -130,18 +121,13 @@ class Residency:
         """
         for digest in self._making.keys() - wanted:
             self._making.pop(digest).cancel()
-        with self._lock:
-            for digest in self._checked.keys() - wanted:
-                if len(self._checked) > 64:  # requests that are on their way into the queue need theirs
-                    del self._checked[digest]
         for digest in [*self._retired]:
             slot = self._slots.drop(digest)
             if slot is not None:
                 self.mixture.clear(slot)
             if digest not in wanted and not self.resident(digest):
                 self._retired.discard(digest)
-                with self._lock:
-                    self._known_bytes -= len(self._known.pop(bytes.fromhex(digest), b""))
+                self._known.drop(bytes.fromhex(digest))
 
     def retire(self, digest: str) -> None:
         """Drop an adapter as soon as no request needs it."""
@@ -150,7 +136,7 @@ class Residency:
     @property
     def known(self) -> tuple[int, int]:
         """Adapters whose coefficients are in memory, and their bytes."""
-        return len(self._known), self._known_bytes
+        return len(self._known), self._known.bytes
 
     def slots(self) -> tuple[Slot, ...]:
         """What is in each slot."""
@@ -166,21 +152,14 @@ class Residency:
 
     def _make(self, digest: str) -> Factors:
         start = time.perf_counter()
-        with self._lock:
-            checked = self._checked.pop(digest, None)
+        found = self._known.get(bytes.fromhex(digest))
+        if found is None:
+            raise EntryNotFoundError(f"found the adapter {digest} retired while its request waited")
+        adapter, checked = found
         with torch.inference_mode():
-            factors = (checked or self._check_known(digest)).factors()
+            factors = checked.factors(adapter)
         self._watch.expanded(time.perf_counter() - start)
         return factors
 
-    def _check_known(self, digest: str) -> Checked:
-        data = self._known.get(bytes.fromhex(digest))
-        if data is None:
-            raise EntryNotFoundError(
-                f"found the adapter {digest} retired while its request waited; submit it again"
-            )
-        return self._check(data, digest)
-
-    def _check(self, data: bytes, name: str) -> Checked:
-        adapter = read_packed(data, name, check_digest=False)  # the store's read did
+    def _check(self, adapter: PackedAdapter) -> Checked:
         return Checked(adapter, self._base, max_rank=self._max_rank, heads=self._heads)
