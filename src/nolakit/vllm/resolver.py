@@ -1,0 +1,109 @@
+"""From the name that a request asks for to the path that vLLM loads.
+
+Everything that can be found wrong is found here, before the engine hears of the adapter, and answered with None: vLLM
+then refuses that one request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from nolakit.errors import EntryNotFoundError, NolakitError, StoreError, StoreNameError, StoreReadOnlyError
+from nolakit.store.names import parse_ref
+from nolakit.store.store import Store
+from nolakit.vllm.bases import Bases
+from nolakit.vllm.folders import Folders
+from nolakit.vllm.opened import open_store
+from nolakit.vllm.servable import check_servable
+from nolakit.vllm.virtual_path import VirtualPath
+
+log = logging.getLogger("vllm.nolakit")  # vLLM shows what is logged below its own name
+
+
+class Resolver:
+    """Answers with paths of a store's adapters, and pins what it answered with until this process ends.
+
+    Args:
+        store: the file.
+        base: as `nolakit.vllm.bases.Bases`.
+        max_rank: the engine's limit; asked at each answer.
+        folders: where to expand to, for workers that cannot be given adapters in memory; None answers virtual paths.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        *,
+        base: str | None = None,
+        max_rank: Callable[[], int | None] = lambda: None,
+        folders: Folders | None = None,
+    ) -> None:
+        self._path, self._bases, self._max_rank, self._folders = store, Bases(base), max_rank, folders
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="nolakit-resolver")
+        self._pins, self._pinned = ExitStack(), set[str]()
+        self._warned = False
+        atexit.register(self.release)
+
+    async def path(self, served: str, name: str) -> str | None:
+        """As `answer`, in a thread of its own; None, and a line in the log, where that raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._logged, served, name)
+
+    def answer(self, served: str, name: str) -> str:
+        """The path of an adapter that this engine can serve.
+
+        Args:
+            served: the base, as `--model` names it.
+            name: a reference in the store.
+
+        Raises:
+            StoreNameError: a name that is none, or a path. EntryNotFoundError: an unknown one.
+            StoreNotFoundError, StoreDamagedError, StoreError: as `Store.get`.
+            UnsupportedError, AdapterError, BaseMismatchError, ModelError: as `check_servable` and `Bases.check`.
+
+        Cost: two look-ups, a SHA-256 of the adapter and one transaction; see `Bases.check` for the first of a kind.
+        """
+        parse_ref(name)
+        store = open_store(self._path)
+        path = VirtualPath(self._path, store.digest(name), name)
+        adapter = store.get(path.ref)
+        check_servable(adapter, self._max_rank())
+        self._bases.check(adapter, served)
+        self._pin(store, path)
+        return str(path) if self._folders is None else str(self._folders.folder_of(adapter))
+
+    def release(self) -> None:
+        """Release the pins; also done when the process ends."""
+        with suppress(StoreError):  # a store that is gone has none
+            self._pins.close()
+        self._pinned.clear()
+
+    def _pin(self, store: Store, path: VirtualPath) -> None:
+        if path.digest in self._pinned:
+            return
+        try:
+            self._pins.enter_context(store.pin(path.ref, who="vLLM"))
+        except StoreReadOnlyError:
+            if not self._warned:
+                log.warning(
+                    "%r may not be written, so nothing keeps what is served from being deleted",
+                    str(self._path),
+                )
+            self._warned = True
+        self._pinned.add(path.digest)
+
+    def _logged(self, served: str, name: str) -> str | None:
+        try:
+            return self.answer(served, name)
+        except (EntryNotFoundError, StoreNameError) as error:
+            log.info("no adapter of nolakit's: %s", error)
+        except NolakitError as error:
+            log.warning("adapter %r refused: %s", name[:200], error)
+        except Exception:  # a request may fail, the server may not
+            log.exception("adapter %r could not be looked at", name[:200])
+        return None
