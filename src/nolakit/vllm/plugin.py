@@ -40,6 +40,7 @@ def install(settings: Settings) -> Resolver:
     moved = hooks.check(hooks.LOADING)
     if not moved:
         hooks.wrap_loading()
+    hooks.watch_rank()
     if multiprocessing.parent_process() is None:
         _tell(settings, moved)
     resolver = Resolver(

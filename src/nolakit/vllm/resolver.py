@@ -66,12 +66,12 @@ class Resolver:
             StoreNotFoundError, StoreDamagedError, StoreError: as `Store.get`.
             UnsupportedError, AdapterError, BaseMismatchError, ModelError: as `check_servable` and `Bases.check`.
 
-        Cost: two look-ups, a SHA-256 of the adapter and one transaction; see `Bases.check` for the first of a kind.
+        Cost: a look-up, at the first a SHA-256 of the adapter and a transaction; of the first of a kind `Bases.check`.
         """
         parse_ref(name)
         store = open_store(self._path)
-        path = VirtualPath(self._path, store.digest(name), name)
-        adapter = store.get(path.ref)
+        adapter = store.get(name)
+        path = VirtualPath(self._path, adapter.digest, name)
         check_servable(adapter, self._max_rank())
         self._bases.check(adapter, served)
         self._pin(store, path)

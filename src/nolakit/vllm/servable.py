@@ -29,13 +29,13 @@ def check_servable(adapter: Adapter, max_rank: int | None) -> None:
             )
         if ".experts" in module.path:
             raise UnsupportedError(
-                f"found the expert {module.path!r} in {adapter.name!r}; adapters of experts are served from PEFT folders "
-                "(`nolakit export --to lora`)"
+                f"found the expert {module.path!r} in {adapter.name!r}; adapters of experts are served from PEFT "
+                "folders (`nolakit export --to lora`)"
             )
         if max_rank is not None and lora_a[0] > max_rank:
             raise UnsupportedError(
-                f"found rank {lora_a[0]} at {module.path!r} in {adapter.name!r}, and the engine takes {max_rank}; start "
-                "vLLM with a larger --max-lora-rank"
+                f"found rank {lora_a[0]} at {module.path!r} in {adapter.name!r}, and the engine takes {max_rank}; "
+                "start vLLM with a larger --max-lora-rank"
             )
 
 
@@ -48,13 +48,14 @@ def _check_method(adapter: Adapter) -> None:
         )
     if method.dense:
         raise UnsupportedError(
-            f"found a {method.name!r} adapter in {adapter.name!r}, whose update has full rank and no factors; merge it, "
-            "or serve its best approximation (`nolakit export --to lora --approximate-rank R`)"
+            f"found a {method.name!r} adapter in {adapter.name!r}, whose update has full rank and no factors; merge "
+            "it, or serve its best approximation (`nolakit export --to lora --approximate-rank R`)"
         )
     if method.needs_weights:
         raise UnsupportedError(
-            f"found a {method.name!r} adapter in {adapter.name!r}, which is computed from the weights of its base, that "
-            "a worker does not have as they were; train with store_frozen=True, or export it (`nolakit export --to lora`)"
+            f"found a {method.name!r} adapter in {adapter.name!r}, which is computed from the weights of its base, "
+            "that a worker does not have as they were; train with store_frozen=True, or export it (`nolakit export "
+            "--to lora`)"
         )
 
 
@@ -67,7 +68,7 @@ def _check_options(adapter: Adapter) -> None:
             )
     if config.get("bias", "none") != "none":
         raise UnsupportedError(
-            f"found bias={repr(config['bias'])[:40]} in {adapter.name!r}; vLLM takes bias='none' only. Merge the adapter"
+            f"found bias={repr(config['bias'])[:40]} in {adapter.name!r}; vLLM takes bias='none' only. Merge it"
         )
     whole = config.get("modules_to_save") or []
     others = {key.split(".")[-2] if "." in key else key for key in adapter.other_tensors()}
