@@ -13,9 +13,10 @@ import os
 import sys
 from pathlib import Path
 
+from vllm import LLM, SamplingParams
+
 from nolakit.errors import NolakitError
 from nolakit.vllm.offline import lora_request
-from vllm import LLM, SamplingParams
 
 
 def main() -> None:

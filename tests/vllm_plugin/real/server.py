@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ class Server:
             port = free.getsockname()[1]
         self.url, self.log = f"http://127.0.0.1:{port}", log
         command = [
-            str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(base), "--served-model-name", "base",
+            str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(base), 
+            "--served-model-name", "base",
             "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "256",
             "--max-num-seqs", "16", "--enforce-eager", "--enable-lora", "--max-loras", str(MAX_LORAS),
             "--max-cpu-loras", str(MAX_LORAS), "--max-lora-rank", "16", *options,
@@ -111,14 +113,10 @@ class Server:
         """End the server and what it started."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                pass
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
     def __enter__(self) -> Server:
