@@ -53,12 +53,13 @@ def check(expected: Mapping[str, tuple[str, ...] | None]) -> list[str]:
     problems = []
     for place, names in expected.items():
         try:
-            found = _get(place) and names and tuple(inspect.signature(_get(place)).parameters)
+            found = _get(place)
+            taken = names and tuple(inspect.signature(found).parameters)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             problems.append(f"{place}: {error}")
             continue
-        if found != names:
-            problems.append(f"{place} takes ({', '.join(found)}); expected ({', '.join(names)})")
+        if names and taken and taken != names:
+            problems.append(f"{place} takes ({', '.join(taken)}); expected ({', '.join(names)})")
     return problems
 
 
