@@ -108,7 +108,7 @@ def test_the_resolver_answers_with_a_request(vllm, served):
     (registered,) = vllm["vllm.lora.resolver"].LoRAResolverRegistry.resolvers.values()
     config(8)
     request = asyncio.run(registered.resolve_lora(str(served.base), "a"))
-    assert (request.lora_name, request.lora_path) == ("a", resolver.answer(str(served.base), "a"))
+    assert (request.lora_name, request.lora_path) == ("a", resolver.answer(str(served.base), "a").path)
     assert asyncio.run(registered.resolve_lora(str(served.base), "c")) is None
     resolver.release()
 
@@ -148,9 +148,9 @@ def test_where_loading_moved_folders_are_used_and_said(vllm, served, change, sai
     with caplog.at_level(logging.WARNING, "vllm.nolakit"):
         resolver = plugin.install(settings(served, folder=tmp_path / "folders"))
     assert said in caplog.text and "Update nolakit" in caplog.text
-    folder = resolver.answer(str(served.base), "a")
+    folder = resolver.answer(str(served.base), "a").path
     assert folder.startswith(str(tmp_path / "folders")) and folder.endswith(served.store.digest("a"))
-    assert resolver.answer(str(served.base), "a") == folder
+    assert resolver.answer(str(served.base), "a").path == folder
     assert not hasattr(vllm["vllm.lora.peft_helper"].PEFTHelper.from_local_dir, "__nolakit__")
     resolver.release()
 

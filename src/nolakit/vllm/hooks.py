@@ -45,7 +45,7 @@ NOT_PASSED_ON = (
     "moe_ep_spec",
 )  # the last is of experts, which are refused
 
-Answer = Callable[[str, str], Awaitable[str | None]]
+Ask = Callable[[str, str], Awaitable[tuple[str, str] | None]]  # base, name -> name, path
 
 
 def check(expected: Mapping[str, tuple[str, ...] | None]) -> list[str]:
@@ -108,14 +108,14 @@ def wrap_loading() -> None:
     model.from_local_checkpoint = classmethod(from_local_checkpoint)
 
 
-def register_resolver(answer: Answer) -> None:
+def register_resolver(ask: Ask) -> None:
     """Have vLLM ask for the path of an adapter that it does not know by name."""
     base: Any = _get("vllm.lora.resolver:LoRAResolver")
 
     class NolakitResolver(base):
         async def resolve_lora(self, base_model_name: str, lora_name: str) -> Any:
-            found = await answer(base_model_name, lora_name)
-            return None if found is None else lora_request(lora_name, 1, found)  # vLLM gives it a number
+            found = await ask(base_model_name, lora_name)
+            return None if found is None else lora_request(found[0], 1, found[1])  # vLLM gives it a number
 
     _get("vllm.lora.resolver:LoRAResolverRegistry").register_resolver("nolakit", NolakitResolver())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from nolakit.errors import ConfigError
 from nolakit.vllm import hooks, plugin
@@ -11,7 +12,7 @@ from nolakit.vllm.resolver import Resolver
 from nolakit.vllm.settings import STORE, settings_from
 
 _numbers = count(1 << 20)  # far from those that a caller is likely to give
-_requests: dict[tuple[int, str], Any] = {}
+_requests: WeakKeyDictionary[Any, dict[tuple[str, str], Any]] = WeakKeyDictionary()
 _resolvers: list[Resolver] = []
 
 
@@ -30,10 +31,11 @@ def lora_request(llm: Any, name: str) -> Any:
         if settings is None:
             raise ConfigError(f"found no {STORE} in the environment; set it before vLLM starts")
         _resolvers.append(plugin.install(settings))
-    path = _resolvers[0].answer(llm.llm_engine.model_config.model, name)
-    key = id(llm), path
-    if key not in _requests:
-        request = hooks.lora_request(name, next(_numbers), path)
+    resolver = _resolvers[0]
+    answer = resolver.answer(llm.llm_engine.model_config.model, name)
+    known = _requests.setdefault(llm, {})
+    if (name, answer.digest) not in known:
+        request = hooks.lora_request(resolver.name_of(name, answer), next(_numbers), answer.path)
         llm.llm_engine.add_lora(request)
-        _requests[key] = request
-    return _requests[key]
+        known[name, answer.digest] = request
+    return known[name, answer.digest]

@@ -49,7 +49,7 @@ def install(settings: Settings) -> Resolver:
         max_rank=hooks.max_lora_rank,
         folders=Folders(settings.folder) if moved or settings.folder is not None else None,
     )
-    hooks.register_resolver(resolver.path)
+    hooks.register_resolver(resolver.request)
     return resolver
 
 

@@ -12,10 +12,11 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from nolakit.errors import EntryNotFoundError, NolakitError, StoreError, StoreNameError, StoreReadOnlyError
-from nolakit.store.names import parse_ref
+from nolakit.store.names import DIGEST_PREFIX, parse_ref
 from nolakit.store.store import Store
 from nolakit.vllm.bases import Bases
 from nolakit.vllm.folders import Folders
@@ -24,6 +25,14 @@ from nolakit.vllm.servable import check_servable
 from nolakit.vllm.virtual_path import VirtualPath
 
 log = logging.getLogger("vllm.nolakit")  # vLLM shows what is logged below its own name
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A content, SHA-256 in hexadecimal, and the path that vLLM loads it from."""
+
+    digest: str
+    path: str
 
 
 class Resolver:
@@ -47,15 +56,16 @@ class Resolver:
         self._path, self._bases, self._max_rank, self._folders = store, Bases(base), max_rank, folders
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nolakit-resolver")
         self._pins, self._pinned = ExitStack(), set[str]()
+        self._first: dict[str, str] = {}
         self._warned = False
         atexit.register(self.release)
 
-    async def path(self, served: str, name: str) -> str | None:
-        """As `answer`, in a thread of its own; None, and a line in the log, where that raises."""
+    async def request(self, served: str, name: str) -> tuple[str, str] | None:
+        """`name_of` and the path of `answer`, in a thread of its own; None, and a line in the log, where it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._logged, served, name)
 
-    def answer(self, served: str, name: str) -> str:
-        """The path of an adapter that this engine can serve.
+    def answer(self, served: str, name: str) -> Answer:
+        """The content and the path of an adapter that this engine can serve.
 
         Args:
             served: the base, as `--model` names it.
@@ -75,7 +85,14 @@ class Resolver:
         check_servable(adapter, self._max_rank())
         self._bases.check(adapter, served)
         self._pin(store, path)
-        return str(path) if self._folders is None else str(self._folders.folder_of(adapter))
+        folder = None if self._folders is None else self._folders.folder_of(adapter)
+        return Answer(path.digest, str(folder or path))
+
+    def name_of(self, name: str, answer: Answer) -> str:
+        """What to call an answer: the name, unless that was another content before. vLLM takes requests of one name for
+        one adapter, so that an old content under way and a new one would hide each other."""
+        first = self._first.setdefault(name, answer.digest)
+        return name if first == answer.digest else f"{name}@{DIGEST_PREFIX}{answer.digest}"
 
     def release(self) -> None:
         """Release the pins; also done when the process ends."""
@@ -97,9 +114,10 @@ class Resolver:
             self._warned = True
         self._pinned.add(path.digest)
 
-    def _logged(self, served: str, name: str) -> str | None:
+    def _logged(self, served: str, name: str) -> tuple[str, str] | None:
         try:
-            return self.answer(served, name)
+            found = self.answer(served, name)
+            return self.name_of(name, found), found.path
         except (EntryNotFoundError, StoreNameError) as error:
             log.info("no adapter of nolakit's: %s", error)
         except NolakitError as error:

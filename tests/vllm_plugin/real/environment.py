@@ -24,9 +24,9 @@ def python_of(folder: Path) -> Path:
     pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     if not _has(python, "vllm"):
         subprocess.run([*pip, "install", "--editable", str(PROJECT), VLLM, TORCH], check=True)
-        subprocess.run([*pip, "uninstall", "--yes", *NOT_WANTED], check=True)
     else:
         subprocess.run([*pip, "install", "--no-deps", "--editable", str(PROJECT)], check=True)
+    subprocess.run([*pip, "uninstall", "--yes", *NOT_WANTED], check=True, stderr=subprocess.DEVNULL)  # may be gone
     return python
 
 

@@ -93,6 +93,11 @@ def many_processes(run: Run, rows_to: Path | None) -> None:
     env = environment(run.path)
     with Server(run.python, run.base, run.work / "server.log", env, *MANY_PROCESSES) as server:
         checks.that(True, "starts", f"{server.start_seconds:.0f} s")
+        server.complete("base", prompt_of("base"), 1)
+        first = server.complete(numbered(50), prompt_of("base"), 1)
+        checks.that(
+            first.status == 200, "the first adapter of the worker's life", f"{1000 * first.seconds:.0f} ms"
+        )
         others = {ref: ids for ref, ids in run.tokens.items() if ref != "base"}
         plain = run.peft_base()
         checks.that(
@@ -136,7 +141,7 @@ def many_processes(run: Run, rows_to: Path | None) -> None:
         retrained(run, server)
         damaged(run, server)
         vanished(run, server)
-    checks.that("EngineDeadError" not in run.log("server.log"), "the engine never died")
+        checks.that("EngineDeadError" not in run.log("server.log"), "the engine never died")
     removed = store.remove(run.refs[1])
     checks.that(len(removed) == 1, "the server has ended: what it served can be deleted")
 
@@ -233,13 +238,11 @@ def time_and_measure(run: Run, server: Server, rows_to: Path | None) -> None:
         file = run.work / "one.nola"
         file.write_bytes(run.store.read(name))
         nolakit.export_lora(file, folder)
-    rates = {"base": throughput(server, prompts, ["base"] * 16)}
-    rates["16 adapters of nolakit's"] = throughput(server, prompts, names)
-    ours = server.complete_all(names, prompts, TOKENS)
     plain = [f"plain-{number}" for number in range(16)]
     loaded = [run.load_path(server, name, str(folder)) for name, folder in zip(plain, folders, strict=True)]
-    rates["16 plain LoRA folders"] = throughput(server, prompts, plain)
-    theirs = server.complete_all(plain, prompts, TOKENS)
+    ours, theirs = (server.complete_all(models, prompts, TOKENS) for models in (names, plain))
+    cases = {"base": ["base"] * 16, "16 adapters of nolakit's": names, "16 plain LoRA folders": plain}
+    rates = throughput(server, prompts, cases)
     checks.that(
         loaded == [200] * 16 and [one.ids for one in theirs] == [one.ids for one in ours],
         "plain PEFT folders are loaded as ever, and say the same",

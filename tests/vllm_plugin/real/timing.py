@@ -26,7 +26,7 @@ def time_to_first_token(
         names: adapters that the server has not seen, more than twice as many as it keeps.
     """
     hot = names[0]
-    server.complete(hot, prompts[0], 1)
+    server.complete(hot, prompts[0], 1)  # in its slot, whatever loading it took
 
     def median(models: Sequence[str]) -> float:
         return statistics.median(
@@ -44,14 +44,17 @@ def time_to_first_token(
     }
 
 
-def throughput(server: Server, prompts: Sequence[Sequence[int]], models: Sequence[str]) -> list[float]:
-    """Tokens a second of one batch of requests, several times."""
-    server.complete_all(models, prompts, 8)  # all in their slots
-    rates = []
+def throughput(
+    server: Server, prompts: Sequence[Sequence[int]], cases: dict[str, Sequence[str]]
+) -> dict[str, list[float]]:
+    """Tokens a second of one batch of requests for these models, several times, the cases in turn."""
+    rates: dict[str, list[float]] = {case: [] for case in cases}
     for _ in range(TRIES):
-        started = time.perf_counter()
-        made = server.complete_all(models, prompts, TOKENS)
-        rates.append(sum(len(one.ids) for one in made) / (time.perf_counter() - started))
+        for case, models in cases.items():
+            server.complete_all(models, prompts, 8)  # all in their slots
+            started = time.perf_counter()
+            made = server.complete_all(models, prompts, TOKENS)
+            rates[case].append(sum(len(one.ids) for one in made) / (time.perf_counter() - started))
     return rates
 
 
