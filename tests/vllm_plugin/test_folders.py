@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from safetensors.torch import load_file
 
 import nolakit
 from nolakit.errors import AdapterError
-from nolakit.vllm.folders import Folders
+from nolakit.vllm.folders import MEMORY, Folders, default_parent
 
 HOLD = """
 import sys
@@ -58,3 +60,9 @@ def test_no_folder_can_be_made(served, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AdapterError, match="file"):
         Folders(tmp_path / "file").folder_of(served.store.get("a"))
+
+
+def test_folders_are_in_memory_where_there_is_such_storage():
+    parent = default_parent()
+    assert parent.parent in (MEMORY, Path(tempfile.gettempdir()))
+    assert (parent.parent == MEMORY) == os.access(MEMORY, os.W_OK)

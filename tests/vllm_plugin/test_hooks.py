@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,12 +16,13 @@ from safetensors.torch import load_file
 import nolakit
 from nolakit.errors import (
     AdapterError,
+    ConfigError,
     EntryNotFoundError,
     StoreDamagedError,
     StoreNotFoundError,
     UnsupportedError,
 )
-from nolakit.vllm import held, hooks, plugin
+from nolakit.vllm import held, hooks, offline, plugin
 from nolakit.vllm.resolver import Resolver
 from nolakit.vllm.settings import Settings, settings_from
 from nolakit.vllm.virtual_path import VirtualPath
@@ -193,3 +195,36 @@ def test_without_a_store_nothing_is_imported(monkeypatch):
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "\n"
     )
+
+
+class OneProcess:
+    """What `vllm.LLM` shows of itself."""
+
+    def __init__(self, base) -> None:
+        self.added = []
+        self.llm_engine = SimpleNamespace(
+            model_config=SimpleNamespace(model=str(base)), add_lora=self.added.append
+        )
+
+
+def test_without_a_server_an_adapter_is_loaded_once_for_each_content(vllm, served, adapters, monkeypatch):
+    monkeypatch.setenv("NOLAKIT_STORE", str(served.path))
+    monkeypatch.setenv("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1")
+    monkeypatch.setattr(offline, "_resolvers", [])
+    llm = OneProcess(served.base)
+    first = offline.lora_request(llm, "a")
+    assert offline.lora_request(llm, "a") is first and llm.added == [first]
+    served.store.add("a", adapters(num_basis=8, seed=3))
+    second = offline.lora_request(llm, "a")
+    assert len({(one.lora_name, one.lora_int_id, one.lora_path) for one in (first, second)}) == 2
+    assert first.lora_name != second.lora_name and first.lora_int_id != second.lora_int_id
+    with pytest.raises(EntryNotFoundError):
+        offline.lora_request(llm, "c")
+    offline._resolvers[0].release()
+
+
+def test_without_a_server_and_without_a_store(vllm, served, monkeypatch):
+    monkeypatch.delenv("NOLAKIT_STORE", raising=False)
+    monkeypatch.setattr(offline, "_resolvers", [])
+    with pytest.raises(ConfigError, match="NOLAKIT_STORE"):
+        offline.lora_request(OneProcess(served.base), "a")

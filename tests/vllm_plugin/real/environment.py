@@ -26,7 +26,9 @@ def python_of(folder: Path) -> Path:
         subprocess.run([*pip, "install", "--editable", str(PROJECT), VLLM, TORCH], check=True)
     else:
         subprocess.run([*pip, "install", "--no-deps", "--editable", str(PROJECT)], check=True)
-    subprocess.run([*pip, "uninstall", "--yes", *NOT_WANTED], check=True, stderr=subprocess.DEVNULL)  # may be gone
+    subprocess.run(
+        [*pip, "uninstall", "--yes", *NOT_WANTED], check=True, stderr=subprocess.DEVNULL
+    )  # may be gone
     return python
 
 
