@@ -135,12 +135,16 @@ def test_a_corrupted_blob(resolver, served, corrupted):
 
 def test_a_store_that_vanishes_and_one_that_takes_its_place(resolver, served, adapters, tmp_path):
     resolver.answer(str(served.base), "a")
-    served.path.rename(tmp_path / "moved.nola")
+    for end in ("", "-wal", "-shm"):
+        served.path.with_name(served.path.name + end).rename(tmp_path / f"moved.nola{end}")
     with pytest.raises(StoreNotFoundError):
         resolver.answer(str(served.base), "a")
     with Store.create(served.path) as other:
         digest = other.add("a", adapters(num_basis=8, seed=5)).digest
-    assert resolver.answer(str(served.base), "a").digest == digest
+        other.add("b", adapters(num_basis=8))
+        assert resolver.answer(str(served.base), "a").digest == digest
+        resolver.answer(str(served.base), "b")  # what was pinned in the first is pinned in the second
+        assert len(other.stats().pins) == 2
 
 
 def test_what_nobody_thought_of_refuses_one_request(resolver, served, monkeypatch, caplog):

@@ -11,12 +11,13 @@ import atexit
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nolakit.errors import EntryNotFoundError, NolakitError, StoreError, StoreNameError, StoreReadOnlyError
 from nolakit.store.names import DIGEST_PREFIX, parse_ref
+from nolakit.store.pinning import Pinning
 from nolakit.store.store import Store
 from nolakit.vllm.bases import Bases
 from nolakit.vllm.folders import Folders
@@ -55,7 +56,9 @@ class Resolver:
     ) -> None:
         self._path, self._bases, self._max_rank, self._folders = store, Bases(base), max_rank, folders
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nolakit-resolver")
-        self._pins, self._pinned = ExitStack(), set[str]()
+        self._pins: dict[
+            Store, Pinning
+        ] = {}  # of the file that was first there, and of one that took its place
         self._first: dict[str, str] = {}
         self._warned = False
         atexit.register(self.release)
@@ -96,15 +99,13 @@ class Resolver:
 
     def release(self) -> None:
         """Release the pins; also done when the process ends."""
-        with suppress(StoreError):  # a store that is gone has none
-            self._pins.close()
-        self._pinned.clear()
+        for pins in self._pins.values():
+            with suppress(StoreError):  # a store that is gone has none
+                pins.release()
 
     def _pin(self, store: Store, path: VirtualPath) -> None:
-        if path.digest in self._pinned:
-            return
         try:
-            self._pins.enter_context(store.pin(path.ref, who="vLLM"))
+            self._pins.setdefault(store, store.pinning(who="vLLM")).add(path.ref)
         except StoreReadOnlyError:
             if not self._warned:
                 log.warning(
@@ -112,7 +113,6 @@ class Resolver:
                     str(self._path),
                 )
             self._warned = True
-        self._pinned.add(path.digest)
 
     def _logged(self, served: str, name: str) -> tuple[str, str] | None:
         try:
