@@ -4,7 +4,7 @@
 
 Builds vLLM's environment if it is not there (3.5 GB, some minutes), makes a random Llama and a store, computes what
 PEFT generates, starts the server with API, engine and worker in processes of their own, again with adapters expanded to
-folders, and at last vLLM in one process. About five minutes on two cores once the environment is there. Prints a line
+folders, and at last vLLM in one process. Four to six minutes on two cores once the environment is there. Prints a line
 a check; exits 0 if all hold.
 """
 
