@@ -99,6 +99,8 @@ def test_a_dependency_is_imported_only_where_it_belongs(package, places):
     ("import nolakit.export.official", "transformers peft huggingface_hub gguf"),
     ("import nolakit.store.store", "torch transformers peft fsspec numpy"),
     ("import nolakit; nolakit.Store", "torch transformers peft fsspec"),
+    ("import nolakit.vllm.plugin", "torch transformers peft numpy vllm"),
+    ("import nolakit.vllm.hooks, nolakit.vllm.resolver, nolakit.vllm.folders", "transformers peft vllm"),
     ("import nolakit.testing", "pytest datasets"),
     ("import nolakit.cli.app", "torch transformers peft datasets"),
 ])  # fmt: skip

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from nolakit.errors import PinnedError
+from nolakit.errors import EntryNotFoundError, PinnedError
 from nolakit.store.store import Store
 from packed_bytes import packed
 
@@ -41,6 +41,24 @@ def test_pinned_content_outlives_its_name(store):
         assert store.read(ref) == packed(1)
         assert store.stats().stored == len(packed(1))
     assert store.collect().blobs == 1
+
+
+def test_pins_that_are_released_together(store):
+    store.add("a", packed(1))
+    store.add("b", packed(2))
+    pinning = store.pinning(who="server")
+    assert pinning.add("a") == pinning.add("a@1") == f"sha256:{store.digest('a')}"
+    with pytest.raises(EntryNotFoundError):
+        pinning.add("c")
+    assert [pin.who for pin in store.stats().pins] == ["server"]
+    store.remove("b")
+    with pytest.raises(PinnedError, match="'server'"):
+        store.remove("a")
+    pinning.release()
+    pinning.release()
+    assert store.stats().pins == []
+    pinning.add("a")
+    assert len(store.stats().pins) == 1
 
 
 @pytest.mark.parametrize("end", ["released", "killed"])

@@ -18,6 +18,7 @@ from nolakit.store.failures import typed
 from nolakit.store.formats import opened_as
 from nolakit.store.importing import find_sources, read_sources
 from nolakit.store.names import DIGEST_PREFIX
+from nolakit.store.pinning import Pinning
 from nolakit.store.removing import Collected
 from nolakit.store.stats import Stats, stats
 
@@ -182,6 +183,10 @@ class Store:
         finally:
             with self._connections.writing() as connection:
                 connection.execute("DELETE FROM pins WHERE id = ?", (row,))
+
+    def pinning(self, *, who: str = "") -> Pinning:
+        """Pins that are added one after the other and released together, see `nolakit.store.pinning`."""
+        return Pinning(self._connections, who)
 
     def tag(self, ref: str, tag: str) -> None:
         """Have a tag of a name mean a version of it, whatever it meant before."""
