@@ -212,7 +212,7 @@ def memory(path: Path) -> dict[str, Any]:
             engine.generate(texts[first : first + BATCH], names()[first : first + BATCH], one)
         seconds = time.perf_counter() - start
         after = process.memory_info().rss, engine.stats()
-    packed = after[1].known_bytes - before[1].known_bytes
+    packed = sum(entry.size for entry in store.entries()[warm:])
     return {
         "work": "memory", "adapters": COUNT - warm, "packed_bytes": packed, "resident_bytes": after[0] - before[0],
         "known": after[1].known, "seconds": round(seconds, 2), "expanded": after[1].misses,
