@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
-from pydantic.types import FailFast
 
 MOST_STOPS, LONGEST_STOP, MOST_INPUTS = 4, 256, 2048
 Prompts = str | list[str] | list[int] | list[list[int]]
@@ -160,7 +159,7 @@ class Message(Strict):
 
     unsupported = {"name": (), "tool_calls": ([],), "refusal": (), "audio": (), "function_call": ()}
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], FailFast()]
+    content: str | Annotated[list[TextPart], Field(fail_fast=True)]
 
     def plain(self) -> dict[str, str]:
         """With the parts joined, for a chat template."""
@@ -178,7 +177,7 @@ class ChatRequest(Generate):
         "service_tier": ("auto", "default"), "store": (False,), "web_search_options": (), "moderation": (),
         "prompt_cache_key": (), "prompt_cache_retention": (), "safety_identifier": (),
     }  # fmt: skip
-    messages: Annotated[list[Message], Field(min_length=1), FailFast()]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
