@@ -52,3 +52,14 @@ def running(served, metrics):
 def digest(store):
     """Digests of references."""
     return store.digest
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A server that the tests of a file share, as they change nothing."""
+    with Store.create(tmp_path_factory.mktemp("shared") / "adapters.nola") as store:
+        store.add("team/one", packed(1), tags=["best"])
+        store.add("team/one", packed(2))
+        tokenizer = byte_tokenizer()
+        with FakeEngine(store, tokenizer) as engine, live(Served("base", "causal-lm", engine, tokenizer)) as made:
+            yield made

@@ -32,12 +32,14 @@ class Strict(BaseModel):
                 kept[name] = value
             elif name not in cls.unsupported:
                 raise ValueError(f"found the unknown option {name[:100]!r}")
-            elif value is not None and not any(
-                value == harmless and type(value) is type(harmless) or value == harmless == 0
-                for harmless in cls.unsupported[name]
-            ):
+            elif value is not None and not any(_same(value, harmless) for harmless in cls.unsupported[name]):
                 raise ValueError(f"found {name!r}, which this server does not support; leave it out")
         return kept
+
+
+def _same(value: Any, harmless: Any) -> bool:
+    numbers = {type(value), type(harmless)} <= {int, float}  # False is no 0
+    return value == harmless and (numbers or type(value) is type(harmless))
 
 
 def _prompts(value: Any) -> Any:
