@@ -26,10 +26,21 @@ class Live:
     def __init__(self, url: str, served: Served, running: server.Server) -> None:
         self.url, self.served, self.server = url, served, running
         self.client = httpx2.Client(base_url=url, timeout=30)
-        self.openai = self.openai_as("none")
+        self._clients: dict[str, OpenAI] = {}
+
+    @property
+    def openai(self) -> OpenAI:
+        return self.openai_as("none")
 
     def openai_as(self, key: str) -> OpenAI:
-        return OpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=30)
+        if key not in self._clients:
+            self._clients[key] = OpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=30)
+        return self._clients[key]
+
+    def close(self) -> None:
+        self.client.close()
+        for client in self._clients.values():
+            client.close()
 
     def post(self, path: str, **body: Any) -> Any:
         return self.client.post(path, json=body)
@@ -65,9 +76,10 @@ def live(
     try:
         assert ready.wait(30)
         made = Live(server.address_of(listening), served, running)
-        yield made
-        made.client.close()
-        made.openai.close()
+        try:
+            yield made
+        finally:
+            made.close()
     finally:
         running.should_exit = True
         thread.join(30)

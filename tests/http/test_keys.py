@@ -50,18 +50,18 @@ def ask(locked, key: str, model: str) -> str:
     return locked.openai_as(key).completions.create(model=model, prompt="hello", max_tokens=5).choices[0].text
 
 
-@pytest.mark.parametrize("header", [
-    {}, {"Authorization": ""}, {"Authorization": "Bearer"}, {"Authorization": "Bearer nk-tea"},
-    {"Authorization": "Basic nk-team"}, {"Authorization": "nk-team"}, {"Authorization": b"Bearer \xff\xfe"},
-    {"Authorization": f"Bearer {hash_key('nk-team')}"},
-])  # fmt: skip
-def test_without_a_key_there_is_nothing_but_health(locked, header):
-    for method, path in (
-        ("POST", "/v1/completions"), ("GET", "/v1/models"), ("PUT", "/v1/adapters/x"), ("GET", "/metrics"),
-        ("GET", "/status.json"), ("GET", "/openapi.json"), ("GET", "/v1/nothing"),
+def test_without_a_key_there_is_nothing_but_health(locked):
+    for header in (
+        "", "Bearer", "Bearer nk-tea", "Basic nk-team", "nk-team", b"Bearer \xff\xfe",
+        f"Bearer {hash_key('nk-team')}", None,
     ):  # fmt: skip
-        answer = locked.client.request(method, path, headers=header, content=b"x" * 100)
-        assert (answer.status_code, answer.json()["error"]["type"]) == (401, "authentication_error"), path
+        for method, path in (
+            ("POST", "/v1/completions"), ("GET", "/v1/models"), ("PUT", "/v1/adapters/x"), ("GET", "/metrics"),
+            ("GET", "/status.json"), ("GET", "/openapi.json"), ("GET", "/v1/nothing"),
+        ):  # fmt: skip
+            headers = {} if header is None else {"Authorization": header}
+            answer = locked.client.request(method, path, headers=headers, content=b"x" * 100)
+            assert (answer.status_code, answer.json()["error"]["type"]) == (401, "authentication_error"), path
     assert locked.client.get("/health").json()["status"] == "ok"
     assert "nolakit" in locked.client.get("/").text
 
