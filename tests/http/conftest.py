@@ -61,5 +61,8 @@ def shared(tmp_path_factory):
         store.add("team/one", packed(1), tags=["best"])
         store.add("team/one", packed(2))
         tokenizer = byte_tokenizer()
-        with FakeEngine(store, tokenizer) as engine, live(Served("base", "causal-lm", engine, tokenizer)) as made:
+        with (
+            FakeEngine(store, tokenizer) as engine,
+            live(Served("base", "causal-lm", engine, tokenizer)) as made,
+        ):
             yield made

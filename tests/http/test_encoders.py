@@ -25,7 +25,9 @@ def embeddings(encoder):
 
 @pytest.fixture
 def classifier(encoder):
-    with live(Served("base", "text-classification", encoder, byte_tokenizer(), labels=["a", "b", "c"])) as made:
+    with live(
+        Served("base", "text-classification", encoder, byte_tokenizer(), labels=["a", "b", "c"])
+    ) as made:
         yield made
 
 
@@ -48,7 +50,9 @@ def test_embeddings_are_the_encoders_in_the_order_of_the_inputs(embeddings, enco
             assert answer.usage.prompt_tokens == answer.usage.total_tokens == sum(map(len, texts))
     assert encoder.most <= 4
     single = embeddings.openai.embeddings.create(model="base", input="text 0")  # base64 behind the scenes
-    np.testing.assert_array_equal(np.asarray(single.data[0].embedding, "f4"), expected(encoder, "text 0", None))
+    np.testing.assert_array_equal(
+        np.asarray(single.data[0].embedding, "f4"), expected(encoder, "text 0", None)
+    )
     ids = byte_tokenizer()("text 0")["input_ids"]
     assert embeddings.openai.embeddings.create(model="base", input=ids).data[0] == single.data[0]
 

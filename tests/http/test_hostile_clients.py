@@ -210,7 +210,9 @@ def test_a_head_that_does_not_come_ends_the_connection(served, metrics, monkeypa
 def test_whoever_leaves_is_cancelled(running, engine):
     engine.hold()
     for body in (ENOUGH, {**ENOUGH, "stream": True}, {**ENOUGH, "n": 3}):
-        connection = running.raw(request_bytes("/v1/completions", {**body, "prompt": "leaving", "max_tokens": 4000}))
+        connection = running.raw(
+            request_bytes("/v1/completions", {**body, "prompt": "leaving", "max_tokens": 4000})
+        )
         engine.wait_for(lambda engine: engine.waiting)
         connection.close()
         engine.wait_for(lambda engine: not engine.waiting)
@@ -232,15 +234,19 @@ def test_whoever_leaves_while_the_request_is_being_queued_is_cancelled(running, 
 
 def test_a_stream_whose_client_does_not_read_holds_nobody_up(served, metrics, engine):
     engine.max_length = 400_000
-    with live(served, metrics, bounds=Bounds(write_seconds=0.5)) as running:
-        with running.raw(
-            request_bytes("/v1/completions", {**ENOUGH, "prompt": "slow", "max_tokens": 390_000, "stream": True})
-        ) as connection:
-            received(connection, b"data:")
-            for _ in range(5):
-                assert_still_serves(running)
-            engine.wait_for(lambda engine: engine.cancelled or not engine.running, 60)
+    with (
+        live(served, metrics, bounds=Bounds(write_seconds=0.5)) as running,
+        running.raw(
+            request_bytes(
+                "/v1/completions", {**ENOUGH, "prompt": "slow", "max_tokens": 390_000, "stream": True}
+            )
+        ) as connection,
+    ):
+        received(connection, b"data:")
+        for _ in range(5):
             assert_still_serves(running)
+        engine.wait_for(lambda engine: engine.cancelled or not engine.running, 60)
+        assert_still_serves(running)
 
 
 def test_a_full_queue_says_when_to_come_again(running, engine):
@@ -257,7 +263,9 @@ def test_a_full_queue_says_when_to_come_again(running, engine):
     some = request_bytes("/v1/completions", {**ENOUGH, "n": 60, "prompt": "some"})
     with running.raw(some):
         engine.wait_for(lambda engine: engine.waiting == 60)
-        assert running.post("/v1/completions", **{**ENOUGH, "n": 10, "prompt": "all or none"}).status_code == 503
+        assert (
+            running.post("/v1/completions", **{**ENOUGH, "n": 10, "prompt": "all or none"}).status_code == 503
+        )
         engine.wait_for(lambda engine: engine.waiting == 60)
     engine.go()
     assert_still_serves(running)

@@ -75,7 +75,15 @@ def test_a_key_is_looked_at_before_a_body_is_read(locked):
 def test_a_key_may_use_what_its_globs_match(locked, digest):
     for model in ("team/one", "team/one@1", "team/one:best", "team/two", "sha256:" + digest("team/two")):
         assert ask(locked, "nk-team", model).startswith(digest(model)[:4])
-    for model in ("base", "other", "other@1", "nothing", "teamx", "sha256:" + digest("other"), "sha256:" + "0" * 64):
+    for model in (
+        "base",
+        "other",
+        "other@1",
+        "nothing",
+        "teamx",
+        "sha256:" + digest("other"),
+        "sha256:" + "0" * 64,
+    ):
         with pytest.raises(openai.PermissionDeniedError, match="not among what this key may use"):
             ask(locked, "nk-team", model)
     assert ask(locked, "nk-admin", "base") == "hello"
@@ -98,7 +106,11 @@ def test_more_requests_than_the_limit_have_to_wait(locked):
 
 
 def test_only_an_admin_changes_adapters(locked):
-    for method, path in (("PUT", "/v1/adapters/x"), ("DELETE", "/v1/adapters/other"), ("PUT", "/v1/tags/other:a")):
+    for method, path in (
+        ("PUT", "/v1/adapters/x"),
+        ("DELETE", "/v1/adapters/other"),
+        ("PUT", "/v1/tags/other:a"),
+    ):
         headers = {"Authorization": "Bearer nk-team"}
         answer = locked.client.request(method, path, headers=headers, content=b"")
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_admin")

@@ -48,7 +48,9 @@ def test_a_streamed_completion_is_the_whole_one_in_pieces(running):
         whole = running.openai.completions.create(**asked)
         texts = ["", "", "", ""]
         reasons = {}
-        chunks = list(running.openai.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+        chunks = list(
+            running.openai.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+        )
         for chunk in chunks[:-1]:
             (choice,) = chunk.choices
             assert choice.text or choice.finish_reason
@@ -63,7 +65,10 @@ def test_a_streamed_completion_is_the_whole_one_in_pieces(running):
 
 
 def test_chat_whole_and_streamed(running, digest):
-    asked = {"model": "team/one", "messages": [{"role": "system", "content": "be"}, {"role": "user", "content": "hi"}]}
+    asked = {
+        "model": "team/one",
+        "messages": [{"role": "system", "content": "be"}, {"role": "user", "content": "hi"}],
+    }
     whole = running.openai.chat.completions.create(**asked, max_completion_tokens=8, n=2)
     assert [choice.message.role for choice in whole.choices] == ["assistant"] * 2
     assert whole.choices[0].message.content == digest("team/one")[:4] + "be"  # between two special tokens
@@ -85,7 +90,9 @@ def test_chat_whole_and_streamed(running, digest):
 
 def test_chat_goes_on_to_the_end_of_the_context(running, engine):
     engine.max_length = 50
-    answer = running.openai.chat.completions.create(model="base", messages=[{"role": "user", "content": "hi"}])
+    answer = running.openai.chat.completions.create(
+        model="base", messages=[{"role": "user", "content": "hi"}]
+    )
     assert (answer.usage.total_tokens, answer.choices[0].finish_reason) == (50, "length")
 
 
@@ -100,7 +107,12 @@ def test_an_end_token_ends_an_answer_unless_it_is_ignored(running):
 
 
 def test_stop_strings_end_the_request_in_the_engine(running, engine):
-    for stop, text, tokens in (("dé", "abc", 6), (["zz", "é"], "abcd", 6), (["abcd", "cd"], "", 4), ("éa", "abcd", 7)):
+    for stop, text, tokens in (
+        ("dé", "abc", 6),
+        (["zz", "é"], "abcd", 6),
+        (["abcd", "cd"], "", 4),
+        ("éa", "abcd", 7),
+    ):
         answer = running.openai.completions.create(model="base", prompt="abcdé", max_tokens=4000, stop=stop)
         choice = answer.choices[0]
         assert (choice.text, choice.finish_reason, answer.usage.completion_tokens) == (text, "stop", tokens)
@@ -121,11 +133,17 @@ def test_probabilities_of_tokens(running):
     assert found.text_offset == [0, 1, 1, 2]
     assert found.tokens[0] == "a"
     assert all(len(top) == 2 for top in (found.top_logprobs[0], found.top_logprobs[3]))
-    streamed = running.openai.completions.create(model="base", prompt="aé", max_tokens=4, logprobs=2, stream=True)
+    streamed = running.openai.completions.create(
+        model="base", prompt="aé", max_tokens=4, logprobs=2, stream=True
+    )
     tokens = [token for chunk in streamed for token in chunk.choices[0].logprobs.tokens]
     assert tokens == found.tokens
     chat = running.openai.chat.completions.create(
-        model="base", messages=[{"role": "user", "content": "aé"}], max_tokens=3, logprobs=True, top_logprobs=1
+        model="base",
+        messages=[{"role": "user", "content": "aé"}],
+        max_tokens=3,
+        logprobs=True,
+        top_logprobs=1,
     )
     content = chat.choices[0].logprobs.content
     assert [token.token for token in content][:2] == ["<user>", "a"]
@@ -152,7 +170,9 @@ def test_models_come_in_pages(running):
         if not page["has_more"]:
             break
     assert seen == ["base", "other", "team/one", "team/two"]
-    assert running.client.get("/v1/models", params={"after": "team/onf"}).json()["data"][0]["id"] == "team/two"
+    assert (
+        running.client.get("/v1/models", params={"after": "team/onf"}).json()["data"][0]["id"] == "team/two"
+    )
     assert running.client.get("/v1/models", params={"after": "zz"}).json() == {
         "object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False,
     }  # fmt: skip
@@ -162,7 +182,11 @@ def test_errors_are_openais(running):
     create = running.openai.completions.create
     with pytest.raises(openai.NotFoundError, match="did you mean 'team/two'") as caught:
         create(model="team/twe", prompt="x")
-    assert (caught.value.code, caught.value.param, caught.value.type) == ("model_not_found", "model", "not_found_error")
+    assert (caught.value.code, caught.value.param, caught.value.type) == (
+        "model_not_found",
+        "model",
+        "not_found_error",
+    )
     with pytest.raises(openai.BadRequestError, match="found a prompt of 5000 tokens"):
         create(model="base", prompt="x" * 5000)
     with pytest.raises(openai.BadRequestError, match="temperature"):

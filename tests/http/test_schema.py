@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi
 
@@ -32,11 +35,8 @@ def attack(url: str) -> dict[str, set[int]]:
         operation = found.ok()
         seen = statuses[f"{operation.method.upper()} {operation.path}"] = set()
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-            try:
-                made = operation.as_strategy(generation_mode=mode)
-            except schemathesis.errors.SchemathesisError:
-                continue
-            _send(made, mode, seen)
+            with suppress(Unsatisfiable):  # an operation without input can get no wrong one
+                _send(operation.as_strategy(generation_mode=mode), mode, seen)
     return statuses
 
 

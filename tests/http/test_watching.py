@@ -39,7 +39,11 @@ def test_metrics_count_what_happened(running, engine, store):
     assert found["nolakit_request_seconds_count[]"] == 4
     assert found["nolakit_queue_seconds_count[]"] == 4
     assert (found["nolakit_requests_waiting[]"], found["nolakit_requests_running[]"]) == (0, 0)
-    assert (found["nolakit_slots[]"], found["nolakit_slots_used[]"], found["nolakit_adapters_known[]"]) == (8, 2, 2)
+    assert (found["nolakit_slots[]"], found["nolakit_slots_used[]"], found["nolakit_adapters_known[]"]) == (
+        8,
+        2,
+        2,
+    )
     assert found["nolakit_http_requests_total['/v1/completions', '200', 'POST']"] == 4
     assert found["nolakit_http_requests_total['/v1/completions', '404', 'POST']"] == 1
     assert found["nolakit_http_requests_total['404', 'GET', 'other']"] == 1
@@ -83,7 +87,12 @@ def test_the_status_shows_slots_counts_and_history(running, store):
     assert (status["model"], status["task"], status["adapters"]) == ("base", "causal-lm", 3)
     assert status["counts"]["misses"] == 1
     assert status["counts"]["hit_rate"] == 0
-    assert status["slots"][0] == {"digest": store.digest("team/one"), "name": "team/one", "used": True, "running": 0}
+    assert status["slots"][0] == {
+        "digest": store.digest("team/one"),
+        "name": "team/one",
+        "used": True,
+        "running": 0,
+    }
     assert status["slots"][1] == {"digest": None, "name": None, "used": False, "running": 0}
     assert set(status["history"]) >= {"time", "tokens_per_second", "hit_rate", "first_token_median"}
 

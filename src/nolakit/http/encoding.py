@@ -12,14 +12,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from nolakit.errors import QueueFullError
+from nolakit.errors import QueueFullError, RequestError
 from nolakit.http.access import adapter_of, key_of
 from nolakit.http.answers import Classification, Classified, Embedding, Embeddings, Usage
 from nolakit.http.prompting import encode_inputs
 from nolakit.http.schema import MOST_INPUTS, ClassifyRequest, EmbeddingRequest
 from nolakit.http.served import Served
 from nolakit.http.streaming import unless_gone
-from nolakit.errors import RequestError
 
 AT_ONCE = 16  # inputs of one HTTP request in the encoder's queue
 Submit = Callable[[Sequence[int], str | None], "Future[Any]"]
