@@ -237,11 +237,11 @@ def test_embeddings_of_an_encoder_and_of_an_adapter(tmp_path):
         expected["bert"] = vector / vector.norm()
     with Store.create(tmp_path / "adapters.nola") as store:
         store.add("one", tmp_path / "adapter")
-    with serve("--model", base, "--store", tmp_path / "adapters.nola", "--task", "embeddings") as (_, ready):
-        with openai.OpenAI(
-            base_url=ready["url"] + "/v1", api_key="none", max_retries=0, timeout=60
-        ) as client:
-            for name, vector in expected.items():
-                found = client.embeddings.create(model=name, input="the red cat").data[0].embedding
-                np.testing.assert_allclose(found, vector, rtol=1e-4, atol=1e-5)
+    with (
+        serve("--model", base, "--store", tmp_path / "adapters.nola", "--task", "embeddings") as (_, ready),
+        openai.OpenAI(base_url=ready["url"] + "/v1", api_key="none", max_retries=0, timeout=60) as client,
+    ):
+        for name, vector in expected.items():
+            found = client.embeddings.create(model=name, input="the red cat").data[0].embedding
+            np.testing.assert_allclose(found, vector, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(expected["one"], expected["bert"], atol=1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,7 +68,7 @@ def test_stop_strings_are_found_wherever_the_text_is_cut(text, stops, cuts):
     borders = sorted({0, *(cut for cut in cuts if cut < len(text)), len(text)})
     stopping = Stopping(stops)
     given_so_far = ""
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         given_so_far += stopping.add(text[start:end])
         assert expected.startswith(given_so_far)
     assert stopping.stopped == bool(ends)

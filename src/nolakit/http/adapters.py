@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 
 from nolakit.errors import EntryNotFoundError, StoreNameError
 from nolakit.http.access import check_allowed
@@ -25,10 +26,8 @@ def list_models(served: Served, key: Key, *, limit: int, after: str | None, crea
         data.append(_base(served, created))
     position = 0 if after in (None, served.name) else bisect_right(names, after or "")
     while len(data) <= limit and position < len(names):
-        try:
+        with suppress(EntryNotFoundError):  # retired since it was listed
             data.append(_model(served.store.entry(names[position])))
-        except EntryNotFoundError:
-            pass  # retired since it was listed
         position += 1
     page = data[:limit]
     return Models(

@@ -80,17 +80,14 @@ def _stops(value: Any) -> list[str]:
     return [_text(each) for each in stops]
 
 
-class _Json:
-    """The JSON schemas of what is checked by hand."""
-
-    token = {"type": "integer", "minimum": 0, "maximum": (1 << 31) - 1}
-    tokens = {"type": "array", "items": token, "minItems": 1}
-    texts = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-    prompts = {
-        "anyOf": [{"type": "string"}, texts, tokens, {"type": "array", "items": tokens, "minItems": 1}]
-    }
-    stop = {"type": "string", "minLength": 1, "maxLength": LONGEST_STOP}
-    stops = {"anyOf": [stop, {"type": "array", "items": stop, "maxItems": MOST_STOPS}, {"type": "null"}]}
+_TOKEN = {"type": "integer", "minimum": 0, "maximum": (1 << 31) - 1}
+_TOKENS = {"type": "array", "items": _TOKEN, "minItems": 1}
+_TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_PROMPTS = {
+    "anyOf": [{"type": "string"}, _TEXTS, _TOKENS, {"type": "array", "items": _TOKENS, "minItems": 1}]
+}
+_STOP = {"type": "string", "minLength": 1, "maxLength": LONGEST_STOP}
+_STOPS = {"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MOST_STOPS}, {"type": "null"}]}
 
 
 class _With:
@@ -103,8 +100,8 @@ class _With:
         return self.schema
 
 
-Tokens = Annotated[Prompts, PlainValidator(_prompts), _With(_Json.prompts)]
-Stops = Annotated[list[str], PlainValidator(_stops), _With(_Json.stops)]
+Tokens = Annotated[Prompts, PlainValidator(_prompts), _With(_PROMPTS)]
+Stops = Annotated[list[str], PlainValidator(_stops), _With(_STOPS)]
 Name = Annotated[str, Field(min_length=1, max_length=300, description="The base's name, or name, name@3, name:tag or "
                                                                      "sha256:DIGEST of an adapter.")]  # fmt: skip
 

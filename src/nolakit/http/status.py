@@ -6,11 +6,11 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from nolakit.errors import StoreNameError
+from nolakit.errors import EntryNotFoundError, StoreNameError
 from nolakit.http.history import History
 from nolakit.http.keys import Key
 from nolakit.http.served import Served
-from nolakit.store.names import parse_ref
+from nolakit.store.names import DIGEST_PREFIX, parse_ref
 
 PAGE = files("nolakit.http").joinpath("status.html").read_text(encoding="utf-8")
 
@@ -18,15 +18,18 @@ PAGE = files("nolakit.http").joinpath("status.html").read_text(encoding="utf-8")
 def status(served: Served, history: History, key: Key) -> dict[str, Any]:
     """Counts, slots and history. Names that are not on the key's list are left out."""
     stats = served.stats()
-    slots = [
-        {
-            "digest": slot.digest if _shows(key, slot.name) else None,
-            "name": slot.name if _shows(key, slot.name) else None,
-            "used": slot.digest is not None,
-            "running": slot.running,
-        }
-        for slot in stats.slots
-    ]
+    slots = []
+    for slot in stats.slots:
+        name = _name(served, slot.name)
+        shown = _shows(key, name)
+        slots.append(
+            {
+                "digest": slot.digest if shown else None,
+                "name": name if shown else None,
+                "used": slot.digest is not None,
+                "running": slot.running,
+            }
+        )
     counts = {name: value for name, value in stats.to_dict().items() if name != "slots"}
     return {
         "model": served.name,
@@ -37,6 +40,16 @@ def status(served: Served, history: History, key: Key) -> dict[str, Any]:
         "slots": slots,
         "history": history.columns(),
     }
+
+
+def _name(served: Served, ref: str | None) -> str | None:
+    """What people call an adapter that a request named by its digest."""
+    if ref is None or not ref.startswith(DIGEST_PREFIX):
+        return ref
+    try:
+        return served.store.entry(ref).ref
+    except EntryNotFoundError:
+        return ref
 
 
 def _shows(key: Key, name: str | None) -> bool:

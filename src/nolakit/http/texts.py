@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os.path import commonprefix
 from typing import Any
 
 BEHIND = 6  # tokens of the prompt that the first new token is decoded with
@@ -38,7 +37,7 @@ class Decoding:
         return self._give(self._decode(self._ids)) if len(self._ids) > self._given else ""
 
     def _give(self, text: str) -> str:
-        new = text[len(commonprefix([self._before, text])) :]
+        new = text[_shared(self._before, text) :]
         self._ids = self._ids[self._given :]
         self._given = len(self._ids)
         self._before = self._decode(self._ids)
@@ -77,6 +76,13 @@ class Stopping:
         """What was held back, as no more comes."""
         held, self._held = self._held, ""
         return held
+
+
+def _shared(one: str, other: str) -> int:
+    """How long the beginning is that two texts share."""
+    return next(
+        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _overlap(text: str, stop: str) -> int:
