@@ -140,3 +140,5 @@ def test_trouble_of_the_store_is_the_servers(open_to_all, store, monkeypatch, er
     assert answer.status_code == status
     assert ("retry-after" in answer.headers) == (status == 503)
     assert ("trouble" in answer.text) == (error is not ZeroDivisionError)
+    counted = f'nolakit_http_requests_total{{method="PUT",route="/v1/adapters/{{name:path}}",status="{status}"}} 1.0'
+    assert counted in open_to_all.client.get("/metrics").text

@@ -8,9 +8,11 @@ import shutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from live_server import live
+from fake_engine import FakeEncoder, byte_tokenizer
+from live_server import live, request_bytes
 from nolakit.http.app import Bounds
 from nolakit.http.keys import Key, Keys, hash_key
+from nolakit.http.served import Served
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(
@@ -71,8 +73,6 @@ def test_the_page_shows_what_the_engine_does(served, metrics, engine, store, pag
 
 
 def busy() -> bytes:
-    from live_server import request_bytes
-
     return request_bytes("/v1/completions", {"model": "team/one", "prompt": "hello", "max_tokens": 4000})
 
 
@@ -119,10 +119,15 @@ def test_a_page_asks_for_a_key_where_one_is_needed(served, metrics, page):
         assert "nk-people" not in page.url
 
 
-def test_a_name_is_text_wherever_it_is_shown(engine, metrics, page):
-    from fake_engine import byte_tokenizer
-    from nolakit.http.served import Served
+def test_an_encoder_has_no_tokens_to_show(store, metrics, page):
+    with live(Served("base", "embeddings", FakeEncoder(store), byte_tokenizer()), metrics) as running:
+        page.goto(running.url + "/")
+        expect(page.get_by_role("img", name="Requests a second")).to_be_visible()
+        expect(page.locator("#plots svg")).to_have_count(3)
+        assert page.problems == []
 
+
+def test_a_name_is_text_wherever_it_is_shown(engine, metrics, page):
     served = Served("<img src=x onerror=alert(1)>", "causal-lm", engine, byte_tokenizer())
     with live(served, metrics) as running:
         page.goto(running.url + "/")

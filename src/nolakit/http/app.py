@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -24,14 +23,13 @@ from nolakit.http.body import BodyLimit
 from nolakit.http.chat import chat
 from nolakit.http.completions import complete
 from nolakit.http.encoding import classify, embed
-from nolakit.http.failures import HttpError, response
+from nolakit.http.failures import HttpError, Unforeseen, log, response
 from nolakit.http.history import History
 from nolakit.http.keys import Keys
 from nolakit.http.metrics import Counting, Metrics
 from nolakit.http.served import Served
 from nolakit.http.status import PAGE, status
 
-log = logging.getLogger("nolakit.http")
 Ref = Annotated[str, Path(max_length=300)]
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": answers.ErrorAnswer}
@@ -77,6 +75,7 @@ def make_app(
     history = History(served.stats, metrics.take_first_tokens)
     middleware = [
         Middleware(Counting, metrics=metrics),
+        Middleware(Unforeseen),
         Middleware(Access, keys=keys, admin=admin),
         Middleware(
             BodyLimit, most_bytes=bounds.most_bytes, most_upload_bytes=bounds.most_upload_bytes,
@@ -105,7 +104,6 @@ def make_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(NolakitError, _failed)
-    app.add_exception_handler(Exception, _unforeseen)
     app.include_router(_generation(served, bounds) if served.task == "causal-lm" else _encoding(served))
     app.include_router(_models(served))
     app.include_router(_watching(served, metrics, history))
@@ -260,10 +258,6 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:
-    return response(error)
-
-
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     return response(error)
 
 

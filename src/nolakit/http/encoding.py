@@ -99,7 +99,7 @@ async def _through(
 
 
 def _base64(vector: Any) -> str:
-    return base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()
+    return base64.b64encode(vector.cpu().numpy().astype("<f4").tobytes()).decode()
 
 
 def _labels(served: Served, adapter: str | None, count: int) -> Sequence[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nolakit import errors
 
+log = logging.getLogger("nolakit.http")
 RETRY_SECONDS = 1
 TYPES = {
     401: "authentication_error",
@@ -84,3 +87,26 @@ def response(error: BaseException) -> JSONResponse:
     """An error as an answer."""
     status, content, headers = described(error)
     return JSONResponse(content, status, headers)
+
+
+class Unforeseen:
+    """Middleware: logs what nothing else answers, and answers 500, after which the connection can be used on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            log.exception("found an unexpected error at %s %s", scope["method"], scope["path"])
+            await response(error)(scope, receive, send)

@@ -78,7 +78,7 @@ def serving(options: Options) -> Iterator[tuple[Served, Metrics]]:
 
 
 def _model(options: Options) -> Any:
-    model = load_model(
+    model: Any = load_model(
         options.task, options.model, labels=None, dtype=options.dtype, quantize=options.quantize
     )
     if options.quantize is None and torch.cuda.is_available():
