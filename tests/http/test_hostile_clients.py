@@ -291,3 +291,28 @@ def test_an_error_in_a_stream_is_its_last_event(running, engine):
     assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "shutting_down"
     answer = running.post("/v1/completions", **ENOUGH)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_requests_that_take_too_long_at_the_end_are_told_so(served, metrics, engine):
+    with live(served, metrics, drain_seconds=0) as running:
+        engine.hold(steps=2)
+        whole = running.raw(request_bytes("/v1/completions", ENOUGH))
+        engine.wait_for(lambda engine: engine.running)
+        with whole, running.client.stream("POST", "/v1/completions", json={**ENOUGH, "stream": True}) as answer:
+            running.server.should_exit = True
+            lines = [line for line in answer.iter_lines() if line]
+            assert received(whole).startswith(b"HTTP/1.1 503 ")
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "shutting_down"
+    assert len(engine.cancelled) == 2
+
+
+def test_requests_finish_before_the_server_ends(served, metrics, engine):
+    with live(served, metrics, drain_seconds=20) as running:
+        engine.hold(steps=1)
+        with running.client.stream("POST", "/v1/completions", json={**ENOUGH, "stream": True}) as answer:
+            lines = (line for line in answer.iter_lines() if line)
+            next(lines)
+            running.server.should_exit = True
+            engine.go()
+            assert list(lines)[-1] == "data: [DONE]"
+    assert engine.cancelled == []

@@ -1,4 +1,4 @@
-"""`nolakit serve` as a process of its own, with the real engine on a tiny Llama and the encoder on a tiny BERT."""
+"""`nolakit serve` as a process of its own, with the real engine on a tiny Llama; and the encoder on a tiny BERT."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from peft import get_peft_model
 
 import tiny
 from fake_engine import byte_tokenizer
+from live_server import live
 from nolakit import NolaConfig
 from nolakit.store.store import Store
+from nolakit.tasks.serving import Options, serving
 from tuner.adapting import randomize
 
 PROMPT = "Once upon a time"
@@ -201,28 +203,6 @@ def test_at_the_end_requests_finish_and_nothing_is_complained_of(place):
         assert json.loads(rest[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
 
 
-def test_requests_that_take_too_long_at_the_end_are_told_so(place):
-    folder, _ = place
-    with serve("--model", folder / "llama", "--store", folder / "adapters.nola", "--drain", 0) as (
-        process,
-        ready,
-    ):
-        body = {
-            "model": "team/one",
-            "prompt": PROMPT,
-            "max_tokens": 480,
-            "stream": True,
-            "ignore_eos": True,
-            "n": 16,
-        }
-        with httpx2.stream("POST", ready["url"] + "/v1/completions", json=body, timeout=60) as answer:
-            lines = (line for line in answer.iter_lines() if line)
-            next(lines)
-            process.send_signal(signal.SIGTERM)
-            rest = list(lines)
-        assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "shutting_down"
-
-
 def test_embeddings_of_an_encoder_and_of_an_adapter(tmp_path):
     base = tiny.bert(tmp_path / "bert")
     model = adapted(transformers.AutoModel.from_pretrained(base).eval(), 3, target_modules=["query", "value"])
@@ -237,11 +217,9 @@ def test_embeddings_of_an_encoder_and_of_an_adapter(tmp_path):
         expected["bert"] = vector / vector.norm()
     with Store.create(tmp_path / "adapters.nola") as store:
         store.add("one", tmp_path / "adapter")
-    with (
-        serve("--model", base, "--store", tmp_path / "adapters.nola", "--task", "embeddings") as (_, ready),
-        openai.OpenAI(base_url=ready["url"] + "/v1", api_key="none", max_retries=0, timeout=60) as client,
-    ):
+    options = Options(model=base, store=tmp_path / "adapters.nola", task="embeddings")
+    with serving(options) as (served, metrics), live(served, metrics) as running:
         for name, vector in expected.items():
-            found = client.embeddings.create(model=name, input="the red cat").data[0].embedding
+            found = running.openai.embeddings.create(model=name, input="the red cat").data[0].embedding
             np.testing.assert_allclose(found, vector, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(expected["one"], expected["bert"], atol=1e-3)
