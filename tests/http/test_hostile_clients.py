@@ -48,6 +48,8 @@ def received(connection, until: bytes = b"") -> bytes:
     (400, {"model": 3}, "valid string"),
     (400, {"model": None}, "valid string"),
     (400, {"prompt": "x" * 5000}, "prompt of 5000 tokens"),
+    (400, {"prompt": "x" * 1_000_000}, "found a text of 1,000,000 characters"),
+    (400, {"prompt": ["x", "y" * 1_000_000]}, "found a text of 1,000,000 characters"),
     (400, {"prompt": ""}, "prompt of 0 tokens"),
     (400, {"prompt": []}, "none empty"),
     (400, {"prompt": [[]]}, "none empty"),
@@ -127,7 +129,8 @@ def test_bodies_that_are_no_request(shared, data):
     [{"role": "user", "content": None}], [{"role": "user", "content": 3}],
     [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
     [{"role": "user", "content": "x", "tool_calls": [{"id": "1"}]}], [{"role": "tool", "content": "x"}],
-    [{"role": "user", "content": "\\ud800"[:0] + "x" * 5000}],
+    [{"role": "user", "content": "x" * 5000}], [{"role": "user", "content": "x" * 1_000_000}],
+    [{"role": "user", "content": ""}] * 5000, [{"role": "user", "content": [{"type": "text", "text": ""}] * 5000}],
 ])  # fmt: skip
 def test_messages_that_are_none(shared, messages):
     answer = shared.post("/v1/chat/completions", model="base", messages=messages)
@@ -233,20 +236,16 @@ def test_whoever_leaves_while_the_request_is_being_queued_is_cancelled(running, 
     assert_still_serves(running)
 
 
-def test_a_stream_whose_client_does_not_read_holds_nobody_up(served, metrics, engine):
-    engine.max_length = 400_000
-    with (
-        live(served, metrics, bounds=Bounds(write_seconds=0.5)) as running,
-        running.raw(
-            request_bytes(
-                "/v1/completions", {**ENOUGH, "prompt": "slow", "max_tokens": 390_000, "stream": True}
-            )
-        ) as connection,
-    ):
-        received(connection, b"data:")
-        for _ in range(5):
-            assert_still_serves(running)
-        engine.wait_for(lambda engine: engine.cancelled or not engine.running, 60)
+def test_a_stream_whose_client_does_not_read_holds_nobody_up_and_is_cancelled(served, metrics, engine):
+    engine.max_length = 10_000_000
+    body = {**ENOUGH, "prompt": "slow", "max_tokens": 9_000_000, "stream": True}
+    with live(served, metrics, bounds=Bounds(write_seconds=0.5)) as running:
+        with running.raw(request_bytes("/v1/completions", body)) as connection:
+            received(connection, b"data:")
+            for _ in range(5):
+                assert_still_serves(running)
+            engine.wait_for(lambda engine: engine.cancelled, 60)
+            assert b"[DONE]" not in received(connection)
         assert_still_serves(running)
 
 
@@ -298,7 +297,10 @@ def test_requests_that_take_too_long_at_the_end_are_told_so(served, metrics, eng
         engine.hold(steps=2)
         whole = running.raw(request_bytes("/v1/completions", ENOUGH))
         engine.wait_for(lambda engine: engine.running)
-        with whole, running.client.stream("POST", "/v1/completions", json={**ENOUGH, "stream": True}) as answer:
+        with (
+            whole,
+            running.client.stream("POST", "/v1/completions", json={**ENOUGH, "stream": True}) as answer,
+        ):
             running.server.should_exit = True
             lines = [line for line in answer.iter_lines() if line]
             assert received(whole).startswith(b"HTTP/1.1 503 ")

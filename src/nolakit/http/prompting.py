@@ -35,4 +35,4 @@ def encode_chat(served: Served, request: ChatRequest) -> list[int]:
         raise RequestError(
             f"found messages that the chat template does not take: {str(error)[:500]}"
         ) from error
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return served.encode(text, special=False)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
-MOST_STOPS, LONGEST_STOP, MOST_INPUTS = 4, 256, 2048
+MOST_STOPS, LONGEST_STOP, MOST_INPUTS, MOST_MESSAGES = 4, 256, 2048, 4096
 Prompts = str | list[str] | list[int] | list[list[int]]
 _MEANS_NOTHING: dict[str, tuple[Any, ...]] = {  # of completions and chat alike
     "frequency_penalty": (0,), "presence_penalty": (0,), "logit_bias": ({},), "best_of": (1,), "metadata": ({},),
@@ -158,7 +158,7 @@ class Message(Strict):
 
     unsupported = {"name": (), "tool_calls": ([],), "refusal": (), "audio": (), "function_call": ()}
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(fail_fast=True)]
+    content: str | Annotated[list[TextPart], Field(max_length=MOST_MESSAGES, fail_fast=True)]
 
     def plain(self) -> dict[str, str]:
         """With the parts joined, for a chat template."""
@@ -176,7 +176,7 @@ class ChatRequest(Generate):
         "service_tier": ("auto", "default"), "store": (False,), "web_search_options": (), "moderation": (),
         "prompt_cache_key": (), "prompt_cache_retention": (), "safety_identifier": (),
     }  # fmt: skip
-    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)

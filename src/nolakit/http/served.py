@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -17,6 +18,7 @@ from nolakit.store.store import Store
 
 Task = Literal["causal-lm", "text-classification", "embeddings"]
 TASKS: tuple[Task, ...] = ("causal-lm", "text-classification", "embeddings")
+LONG = 32  # characters of a token
 THREADS = 8  # each may hold a connection to the store
 T = TypeVar("T")
 
@@ -54,6 +56,11 @@ class Served:
         if self.task not in TASKS:
             raise ConfigError(f"found task {self.task!r}; expected one of {', '.join(TASKS)}")
 
+    @cached_property
+    def _longest(self) -> int:
+        """Characters of a token at most, roughly where a normaliser drops some."""
+        return max(LONG, max(map(len, self.tokenizer.get_vocab())))
+
     @property
     def store(self) -> Store:
         """The adapters."""
@@ -79,14 +86,27 @@ class Served:
         """Run what waits for a disk, a lock or a tokenizer outside of the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    def encode(self, text: str) -> list[int]:
-        """The tokens of a text. A language model's are without the end token, which a continuation would follow."""
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """The tokens of a text, without an end token that a language model's tokenizer sets behind it.
+
+        Args:
+            special: add the tokens that the tokenizer sets before and behind a text.
+
+        Raises:
+            RequestError: a text that the context cannot hold, which is not tokenised first; or no text.
+        """
+        most = self.runner.max_length * self._longest
+        if len(text) > most:
+            raise RequestError(
+                f"found a text of {len(text):,} characters; expected at most {self.runner.max_length:,} tokens, which "
+                f"are {most:,} characters at most"
+            )
         try:
-            ids = list(self.tokenizer(text)["input_ids"])
+            ids = list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
         except (UnicodeError, ValueError, TypeError) as error:
             raise RequestError(f"found a text that the tokenizer cannot take: {error}") from error
-        end = self.tokenizer.eos_token_id
-        return ids[:-1] if self.task == "causal-lm" and ids and ids[-1] == end else ids
+        ends = special and self.task == "causal-lm" and ids[-1:] == [self.tokenizer.eos_token_id]
+        return ids[:-1] if ends else ids
 
     def cancel_all(self) -> None:
         """Cancel what runs for clients, who are told that the server ends."""
