@@ -318,3 +318,22 @@ def test_requests_finish_before_the_server_ends(served, metrics, engine):
             engine.go()
             assert list(lines)[-1] == "data: [DONE]"
     assert engine.cancelled == []
+
+
+def test_an_error_of_one_choice_ends_the_others(running, engine, monkeypatch):
+    engine.hold()
+    submit = engine.submit
+
+    def failing(prompt, adapter=None, sampling=None, *, on_event):
+        return submit(prompt, adapter, sampling, on_event=broken(on_event) if len(prompt) == 1 else on_event)
+
+    def broken(on_event):
+        return lambda event: on_event(RuntimeError("broken"))
+
+    monkeypatch.setattr(engine, "submit", failing)
+    engine.go()
+    answer = running.post("/v1/completions", model="base", prompt=["x", "long"], max_tokens=4000)
+    assert answer.status_code == 500
+    assert "broken" not in answer.text
+    engine.wait_for(lambda engine: not engine.running)
+    assert running.served.encode("long") in engine.cancelled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -184,6 +184,3 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
     model: str
     version: str
-
-
-Status = dict[str, Any]

@@ -1,41 +1,29 @@
-"""The application: routes and what stands before them."""
+"""The application: its routes, what stands before them, and its errors."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from nolakit.errors import NolakitError
-from nolakit.http import adapters, answers, schema
-from nolakit.http.access import Access, check_admin, key_of
+from nolakit.http.access import Access
 from nolakit.http.body import BodyLimit
-from nolakit.http.chat import chat
-from nolakit.http.completions import complete
-from nolakit.http.encoding import classify, embed
 from nolakit.http.failures import HttpError, Unforeseen, log, response
 from nolakit.http.history import History
 from nolakit.http.keys import Keys
 from nolakit.http.metrics import Counting, Metrics
+from nolakit.http.routes import ERRORS, encoding_routes, generation_routes, model_routes, watching_routes
 from nolakit.http.served import Served
-from nolakit.http.status import PAGE, status
-
-Ref = Annotated[str, Path(max_length=300)]
-ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": answers.ErrorAnswer}
-    for code in (400, 401, 403, 404, 405, 408, 409, 413, 429, 499, 500, 503, 507)
-}
-STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 @dataclass(frozen=True)
@@ -104,128 +92,14 @@ def make_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(NolakitError, _failed)
-    app.include_router(_generation(served, bounds) if served.task == "causal-lm" else _encoding(served))
-    app.include_router(_models(served))
-    app.include_router(_watching(served, metrics, history))
+    if served.task == "causal-lm":
+        app.include_router(generation_routes(served, bounds.write_seconds))
+    else:
+        app.include_router(encoding_routes(served))
+    app.include_router(model_routes(served))
+    app.include_router(watching_routes(served, metrics, history))
     _without_422(app)
     return app
-
-
-def _generation(served: Served, bounds: Bounds) -> APIRouter:
-    router = APIRouter()
-
-    @router.post("/v1/completions", response_model=None, responses=_answer(answers.Completion, streamed=True))
-    async def post_completions(body: schema.CompletionRequest, request: Request) -> Response:
-        return await complete(served, body, request, bounds.write_seconds)
-
-    @router.post("/v1/chat/completions", response_model=None, responses=_answer(answers.Chat, streamed=True))
-    async def post_chat_completions(body: schema.ChatRequest, request: Request) -> Response:
-        return await chat(served, body, request, bounds.write_seconds)
-
-    return router
-
-
-def _encoding(served: Served) -> APIRouter:
-    router = APIRouter()
-    if served.task == "embeddings":
-
-        @router.post("/v1/embeddings", response_model=None, responses=_answer(answers.Embeddings))
-        async def post_embeddings(body: schema.EmbeddingRequest, request: Request) -> Response:
-            return await embed(served, body, request)
-
-    else:
-
-        @router.post("/v1/classify", response_model=None, responses=_answer(answers.Classification))
-        async def post_classify(body: schema.ClassifyRequest, request: Request) -> Response:
-            return await classify(served, body, request)
-
-    return router
-
-
-def _models(served: Served) -> APIRouter:
-    router, created = APIRouter(), int(time.time())
-
-    @router.get("/v1/models")
-    async def list_models(
-        request: Request,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
-        after: Annotated[str | None, Query(max_length=300)] = None,
-    ) -> answers.Models:
-        def page() -> answers.Models:
-            return adapters.list_models(served, key_of(request), limit=limit, after=after, created=created)
-
-        return await served.in_thread(page)
-
-    @router.get("/v1/models/{model:path}")
-    async def show_model(request: Request, model: Ref) -> answers.Model:
-        return await served.in_thread(
-            lambda: adapters.show_model(served, key_of(request), model, created=created)
-        )
-
-    @router.put("/v1/adapters/{name:path}", openapi_extra=_UPLOAD)
-    async def put_adapter(
-        request: Request,
-        name: Ref,
-        tag: Annotated[list[str], Query(max_length=16)] = [],  # noqa: B006
-    ) -> answers.Model:
-        check_admin(request)
-        return await served.in_thread(adapters.add, served, name, await request.body(), tag)
-
-    @router.delete("/v1/adapters/{ref:path}")
-    async def delete_adapter(request: Request, ref: Ref) -> answers.Retired:
-        check_admin(request)
-        return await served.in_thread(adapters.retire, served, ref)
-
-    @router.put("/v1/tags/{ref:path}")
-    async def put_tag(request: Request, ref: Ref, body: schema.TagRequest | None = None) -> answers.Model:
-        check_admin(request)
-        return await served.in_thread(adapters.set_tag, served, ref, body.version if body else None)
-
-    @router.delete("/v1/tags/{ref:path}")
-    async def delete_tag(request: Request, ref: Ref) -> answers.Retired:
-        check_admin(request)
-        return await served.in_thread(adapters.remove_tag, served, ref)
-
-    return router
-
-
-def _watching(served: Served, metrics: Metrics, history: History) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/health")
-    async def health() -> answers.Health:
-        return answers.Health(model=served.name, version=version("nolakit"))
-
-    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    async def metrics_text() -> Response:
-        return Response(
-            await served.in_thread(metrics.text), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
-
-    @router.get("/status.json")
-    async def status_json(request: Request) -> dict[str, Any]:
-        return await served.in_thread(status, served, history, key_of(request))
-
-    @router.get("/", response_class=HTMLResponse)
-    async def status_page() -> HTMLResponse:
-        return HTMLResponse(
-            PAGE, headers={"Content-Security-Policy": CSP, "X-Content-Type-Options": "nosniff"}
-        )
-
-    return router
-
-
-CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
-
-
-def _answer(model: type, *, streamed: bool = False) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": model, **({"content": STREAM} if streamed else {})}}
 
 
 async def _sample(served: Served, history: History, seconds: float) -> None:

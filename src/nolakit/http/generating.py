@@ -8,7 +8,7 @@ The engine never waits for a client: its events queue up here, at most max_new_t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -150,21 +150,24 @@ class Generation:
     async def pieces(self) -> AsyncIterator[Piece]:
         """Text as it becomes certain, choices mixed. Raises what the engine reports of any of them."""
         left = len(self._choices)
-        while left:
-            index, event = await self._events.get()
-            choice = self._choices[index]
-            if choice.ended:
-                continue
-            if isinstance(event, Exception):
-                raise event
-            piece = choice.add(event)
-            if piece is not None:
-                yield piece
-            if choice.ended:
-                left -= 1
-                self._handles[index].cancel()  # a stop string was found before the end
+        try:
+            while left:
+                index, event = await self._events.get()
+                choice = self._choices[index]
+                if choice.ended:
+                    continue
+                if isinstance(event, Exception):
+                    raise event
+                piece = choice.add(event)
+                if piece is not None:
+                    yield piece
+                if choice.ended:
+                    left -= 1
+                    self._handles[index].cancel()  # a stop string was found before the end
+        finally:  # an error of one choice ends the others
+            self.cancel()
 
-    def _report(self, index: int):
+    def _report(self, index: int) -> Callable[[Event], None]:
         def report(event: Event) -> None:
             with suppress(RuntimeError):  # the event loop has ended
                 self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))

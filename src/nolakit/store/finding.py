@@ -91,7 +91,7 @@ def _missing(connection: sqlite3.Connection, ref: Ref, text: str) -> EntryNotFou
 
 
 def _comparable(sorted_names: list[str], name: str) -> list[str]:
-    """Names that a typing error may have meant: of many those beside it, since comparing ten thousand takes a second."""
+    """Names that may have been meant: of many those beside it, since comparing ten thousand takes a second."""
     if len(sorted_names) <= MOST_COMPARED:
         return sorted_names
     place = bisect(sorted_names, name)
