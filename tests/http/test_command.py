@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 import tiny
@@ -31,6 +33,15 @@ def test_options_that_cannot_hold(options, tmp_path):
         outcome = run("serve", "--port", 0, *options, *more)
         assert (outcome.code, outcome.stdout) == (code, ""), outcome.stderr
         assert message in outcome.stderr
+
+
+def test_without_the_packages_it_says_how_to_get_them(options, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    for name in [name for name in sys.modules if name.startswith("nolakit.http")]:
+        monkeypatch.delitem(sys.modules, name)
+    outcome = run("serve", *options)
+    assert outcome.code == 2
+    assert "found no package 'uvicorn'; pip install 'nolakit[serve]'" in outcome.stderr
 
 
 def test_a_port_that_is_taken(options):

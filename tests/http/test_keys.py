@@ -62,6 +62,7 @@ def test_without_a_key_there_is_nothing_but_health(locked):
             headers = {} if header is None else {"Authorization": header}
             answer = locked.client.request(method, path, headers=headers, content=b"x" * 100)
             assert (answer.status_code, answer.json()["error"]["type"]) == (401, "authentication_error"), path
+            assert answer.headers["www-authenticate"] == "Bearer"
     assert locked.client.get("/health").json()["status"] == "ok"
     assert "nolakit" in locked.client.get("/").text
 

@@ -10,8 +10,9 @@ import typer
 
 from nolakit.cli.options import AsJson, Dtype, check_dtype
 from nolakit.cli.output import note
-from nolakit.errors import ConfigError
+from nolakit.errors import ConfigError, UnsupportedError
 
+PACKAGES = ("fastapi", "limits", "prometheus_client", "uvicorn", "starlette", "pydantic")
 EXAMPLE = "Example: nolakit serve --model gpt2 --store adapters.nola --slots 32"
 
 
@@ -47,9 +48,12 @@ def command(
     if keys is not None and admin:
         raise ConfigError("found --admin with --keys; expected admin = true at a key of the file")
     check_dtype(dtype)
-    from nolakit.http import server
-    from nolakit.http.keys import read_keys
-    from nolakit.tasks.serving import Options, serving
+    try:
+        from nolakit.http import server
+        from nolakit.http.keys import read_keys
+        from nolakit.tasks.serving import Options, serving
+    except ModuleNotFoundError as error:
+        raise missing(error) from error
 
     known = None if keys is None else read_keys(keys)
     listening = server.listen(host, port)
@@ -72,3 +76,10 @@ def command(
         app = make_app(served, metrics, keys=known, admin=admin)
         server.run(server.Server(app, served, ready=ready, drain_seconds=drain), listening)
     note("ended")
+
+
+def missing(error: ModuleNotFoundError) -> Exception:
+    """What to raise where a module is not there: one of the serving packages is the user's to install."""
+    if (error.name or "").partition(".")[0] in PACKAGES:
+        return UnsupportedError(f"found no package {error.name!r}; pip install 'nolakit[serve]'")
+    return error

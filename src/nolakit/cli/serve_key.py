@@ -9,6 +9,7 @@ import typer
 
 from nolakit.cli.options import AsJson
 from nolakit.cli.output import note, print_json
+from nolakit.cli.serve import missing
 
 EXAMPLE = "Example: nolakit serve-key reviews --adapter 'team/*' --limits 60/minute >> keys.toml"
 
@@ -24,7 +25,10 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Make an API key: its row for `nolakit serve --keys` on stdout, the key itself once on stderr."""
-    from nolakit.http.keys import Key, hash_key, new_key, read_limits
+    try:
+        from nolakit.http.keys import Key, hash_key, new_key, read_limits
+    except ModuleNotFoundError as error:
+        raise missing(error) from error
 
     key = new_key()
     made = Key(name, hash_key(key), tuple(adapters or ["*"]), read_limits(limits, f"key {name!r}"), admin)

@@ -73,7 +73,8 @@ def body(status: int, code: str, message: str, param: str | None = None) -> dict
 def described(error: BaseException) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, body and headers of an error. What nobody foresaw says nothing of itself."""
     if isinstance(error, HttpError):
-        headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        headers |= {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         return error.status, body(error.status, error.code, str(error), error.param), headers
     for kind, row in TABLE:
         if isinstance(error, kind):
