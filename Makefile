@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup demo test test-vllm check bench fuzz clean
+.PHONY: setup demo test test-vllm check browser bench fuzz clean
 
 setup: $(VENV)/.installed
 
@@ -21,8 +21,17 @@ check: setup
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright
 
+# The status page is tested in a browser: Debian's, where there is none and it may be installed.
+BROWSERS := chromium chromium-browser google-chrome
+browser:
+	@for name in $(BROWSERS); do if command -v $$name >/dev/null; then exit 0; fi; done; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium; } \
+			>/dev/null 2>&1 || echo "no browser could be installed: what needs one is skipped"; \
+	fi
+
 # One thread a worker: two workers fill two cores.
-test: check
+test: check browser
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 # Serves 10,000 adapters with the real vLLM: five minutes, and once 3.5 GB of its own environment in .vllm. ROWS=FILE

@@ -23,6 +23,8 @@ COMMANDS = [
     "import-official",
     "pack",
     "unpack",
+    "serve",
+    "serve-key",
     "hook",
 ]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"

@@ -206,3 +206,9 @@ def test_a_fingerprint_that_is_none_is_refused(store, fingerprint):
 def test_a_listing_holds_nothing_that_a_terminal_obeys(store):
     entry = store.add("a", packed(1, base_model_name_or_path="some\x1b[31m/base\n"))
     assert entry.base_model == "some\N{REPLACEMENT CHARACTER}[31m/base\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_name_beside_the_wrong_one_is_suggested_among_many(store):
+    store.add_all(New(f"team/{number:04d}", packed(1)) for number in range(1200))
+    with pytest.raises(EntryNotFoundError, match="did you mean 'team/0700'"):
+        store.get("team/0700x")

@@ -19,6 +19,8 @@ from nolakit.cli import (
     inspect,
     merge,
     pack,
+    serve,
+    serve_key,
     train,
     unpack,
 )
@@ -86,6 +88,8 @@ for module in (
     pack,
     unpack,
     average,
+    serve,
+    serve_key,
 ):
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name, epilog=module.EXAMPLE)(module.command)

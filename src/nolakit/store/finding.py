@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -21,6 +22,7 @@ class Found:
     version: int | None
 
 
+MOST_COMPARED = 500
 BY_DIGEST = "SELECT b.id, b.digest, {} FROM blobs b WHERE b.digest = ?"
 BY_NAME = """
 SELECT b.id, b.digest, {} FROM versions v JOIN blobs b ON b.id = v.blob WHERE v.name = ? ORDER BY v.number DESC LIMIT 1
@@ -82,7 +84,15 @@ def _missing(connection: sqlite3.Connection, ref: Ref, text: str) -> EntryNotFou
         return EntryNotFoundError(
             f"found no {text!r}; {ref.name!r} has the versions {numbers} and the tags: {tags}"
         )
-    near = get_close_matches(ref.name, names(connection), n=1)
+    near = get_close_matches(ref.name, _comparable(names(connection), ref.name), n=1)
     return EntryNotFoundError(
         f"found no adapter named {ref.name!r} in the store" + (f"; did you mean {near[0]!r}?" if near else "")
     )
+
+
+def _comparable(sorted_names: list[str], name: str) -> list[str]:
+    """Names that may have been meant: of many those beside it, since comparing ten thousand takes a second."""
+    if len(sorted_names) <= MOST_COMPARED:
+        return sorted_names
+    place = bisect(sorted_names, name)
+    return sorted_names[max(0, place - MOST_COMPARED // 2) :][:MOST_COMPARED]

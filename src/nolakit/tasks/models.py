@@ -14,6 +14,7 @@ from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoImageProcessor,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
@@ -30,6 +31,7 @@ MODEL_CLASSES: dict[str, Any] = {
     "causal-lm": AutoModelForCausalLM,
     "text-classification": AutoModelForSequenceClassification,
     "image-classification": AutoModelForImageClassification,
+    "embeddings": AutoModel,
 }
 
 MODEL_MAPPINGS: dict[str, Any] = {
