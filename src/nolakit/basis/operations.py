@@ -86,7 +86,9 @@ def vector(
     one = torch.ones(1, 1, device=device)
     check_address(seed, stream, size)
     if type(one) is torch.Tensor and one.device.type != "meta" and not torch.compiler.is_compiling():
-        return backend_for(one).combine(one, seed, stream, size)[0] * bound  # nothing to differentiate: half the time
+        return (
+            backend_for(one).combine(one, seed, stream, size)[0] * bound
+        )  # nothing to differentiate: half the time
     return _combine(one, signed(seed), signed(stream), size)[0] * bound
 
 
