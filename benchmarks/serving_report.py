@@ -16,6 +16,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "serving.md"
 PLOT = DOCUMENT.with_suffix(".svg")
 BEGIN, END = "<!-- benchmarks/serving.py -->\n", "<!-- end -->"
 DISTINCT = ("0", "1", "4", "16", "64", "1000", "10000", "zipf")
+VLLM_WAYS = ("vLLM, store", "vLLM, LoRA folders")
 WAYS = ("engine", "PEFT adapter_names", "PEFT set_adapter", "transformers generate")
 
 
@@ -52,22 +53,37 @@ def targets(newest: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines + [f"| {what} | {found:.2f} | {aimed} |" for what, found, aimed in rows])
 
 
-def throughput(row: dict[str, Any]) -> str:
+def rates_table(rates: dict[str, list[float]], ways: tuple[str, ...]) -> str:
     """Tokens a second, median of the rounds, least and most."""
-    rates = row["rates"]
-    lines = [f"| distinct adapters | {' | '.join(WAYS)} |", "|--:|" + "--:|" * len(WAYS)]
+    lines = [f"| distinct adapters | {' | '.join(ways)} |", "|--:|" + "--:|" * len(ways)]
     for distinct in DISTINCT:
-        label = {"0": "0, the base", "zipf": "10,000, Zipf"}.get(distinct, f"{distinct}")
-        cells = [_spread(rates[key]) if (key := f"{way} {distinct}") in rates else "" for way in WAYS]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+        label = {"0": "0, the base", "zipf": "10,000, Zipf"}.get(distinct) or f"{int(distinct):,}"
+        cells = [_spread(rates[key]) if (key := f"{way} {distinct}") in rates else "" for way in ways]
+        if any(cells):
+            lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def throughput(row: dict[str, Any]) -> str:
+    """The engine beside PEFT."""
+    rates = row["rates"]
     added = row["peft_seconds_to_add"]
     second, last = added[1] * 1e3, statistics.median(added[-8:]) * 1e3
-    return "\n".join(lines) + (
+    return rates_table(rates, WAYS) + (
         f"\n\nTokens a second, median (least to most) of {len(next(iter(rates.values())))} rounds; {row['requests']} "
         "requests of 32 prompt tokens and 64 new ones, batches of 16, 16 slots. Up to 64 adapters take turns; of more, "
         "each request's is drawn uniformly, so nearly every request's adapter must be read and expanded first. PEFT "
         f"was tried to 64: adding took it {second:.0f} ms for the second adapter and {last:.0f} ms for the last ones."
         f"\n\n![throughput](serving.svg)\n\n{_where(row)}"
+    )
+
+
+def vllm(row: dict[str, Any]) -> str:
+    """vLLM with folders and with a store."""
+    return rates_table(row["rates"], VLLM_WAYS) + (
+        f"\n\nThe same of vLLM over HTTP, {row['requests']} requests a round, 16 at once, `max_loras` 16, "
+        f"`max_cpu_loras` 16, in an environment of its own and another run: compare columns, not tables.\n\n"
+        f"{_where(row)}"
     )
 
 
@@ -119,7 +135,8 @@ def soak(row: dict[str, Any]) -> str:
 
 
 PARTS = {
-    "throughput": throughput, "first token": first_token, "memory": memory, "adding": adding, "soak": soak,
+    "throughput": throughput, "vllm": vllm, "first token": first_token, "memory": memory, "adding": adding,
+    "soak": soak,
 }  # fmt: skip
 
 

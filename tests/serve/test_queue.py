@@ -209,3 +209,27 @@ def test_an_observer_that_raises_harms_no_request(many, caplog):
     with Engine(many.base, many.store, eos_token_ids=[], observer=Broken()) as engine:
         assert len(engine.submit(TEXT, None, Sampling(max_new_tokens=3)).result(60).ids) == 3
     assert "first_token failed" in caplog.text
+
+
+def test_a_pinned_adapter_keeps_its_slot_until_it_is_let_go(many):
+    with Engine(many.base, many.store, slots=3, max_batch=2, eos_token_ids=[]) as engine:
+        pinned = [engine.pin(name) for name in many.names[:2]]
+        with pytest.raises(errors.ConfigError, match="3 adapters to pin in 3 slots"):
+            engine.pin(many.names[2])
+        with pytest.raises(errors.EntryNotFoundError):
+            engine.pin("nobody")
+
+        def others(names: list[str]) -> set[str | None]:
+            got = engine.generate([TEXT] * len(names), names, Sampling(max_new_tokens=4))
+            assert [one.ids for one in got] == [many.generate(TEXT, name, 4) for name in names]
+            return {slot.digest for slot in engine.stats().slots}
+
+        assert set(pinned) <= others(many.names[2:9])
+        assert [slot.pinned for slot in engine.stats().slots].count(True) == 2
+        hits = engine.stats().hits
+        others(many.names[:2])
+        assert engine.stats().hits == hits + 2
+        engine.unpin(pinned[0])
+        assert pinned[0] not in others(many.names[10:15]) and pinned[1] in others(many.names[10:15])
+        engine.forget(pinned[1])
+        assert pinned[1] not in others(many.names[15:17])

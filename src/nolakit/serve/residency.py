@@ -7,6 +7,7 @@ resident   in a slot, until a newer adapter needs it
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from nolakit.adapter.packed import PackedAdapter
-from nolakit.errors import EntryNotFoundError
+from nolakit.errors import ConfigError, EntryNotFoundError
 from nolakit.serve.base import Base
 from nolakit.serve.factors import Checked, Factors
 from nolakit.serve.known import Known
@@ -23,6 +24,8 @@ from nolakit.serve.slots import Slots
 from nolakit.serve.watching import Slot, Watch
 from nolakit.store.names import DIGEST_PREFIX, parse_ref
 from nolakit.store.store import Store
+
+LOG = logging.getLogger(__name__)
 
 
 class Residency:
@@ -70,6 +73,25 @@ class Residency:
             self._known.add(self._store.get(DIGEST_PREFIX + digest))
         self._retired.discard(digest)
         return digest
+
+    def keep(self, ref: str) -> str:
+        """Have an adapter in a slot from now on, until `let_go`. Any thread may call. Returns its digest.
+
+        Raises what `know` raises, and ConfigError where no slot would be left for others.
+        """
+        digest = self.know(ref)
+        kept = self._slots.kept | {digest}
+        if len(kept) >= self._most:
+            raise ConfigError(
+                f"found {len(kept)} adapters to pin in {self._most} slots; expected fewer than there are slots"
+            )
+        self._slots.kept = kept
+        self._wake()
+        return digest
+
+    def let_go(self, digest: str) -> None:
+        """Let an adapter lose its slot again."""
+        self._slots.kept = self._slots.kept - {digest}
 
     def slot_for(self, digest: str | None, name: str | None) -> int | None:
         """A slot that holds the adapter, pinned until `release`; None where it is being made or no slot is free.
@@ -119,8 +141,11 @@ class Residency:
         Args:
             wanted: adapters that waiting requests are for.
         """
-        for digest in self._making.keys() - wanted:
+        for digest in self._making.keys() - wanted - self._slots.kept:
             self._making.pop(digest).cancel()
+        for digest in self._slots.kept:
+            if not self.resident(digest):
+                self._place(digest)
         for digest in [*self._retired]:
             slot = self._slots.drop(digest)
             if slot is not None:
@@ -130,7 +155,8 @@ class Residency:
                 self._known.drop(bytes.fromhex(digest))
 
     def retire(self, digest: str) -> None:
-        """Drop an adapter as soon as no request needs it."""
+        """Drop an adapter as soon as no request needs it, pinned or not."""
+        self.let_go(digest)
         self._retired.add(digest)
 
     @property
@@ -141,7 +167,7 @@ class Residency:
     def slots(self) -> tuple[Slot, ...]:
         """What is in each slot."""
         return tuple(
-            Slot(digest, self._names.get(slot) if digest else None, users)
+            Slot(digest, self._names.get(slot) if digest else None, users, digest in self._slots.kept)
             for slot, digest, users in self._slots.listing()
         )
 
@@ -149,6 +175,16 @@ class Residency:
         """Leave the base as it was, and end the thread."""
         self._maker.shutdown(cancel_futures=True)
         self.mixture.close()
+
+    def _place(self, digest: str) -> None:
+        try:
+            slot = self.slot_for(digest, None)
+        except Exception:  # a request for it will be told
+            LOG.exception("the pinned adapter %s cannot be expanded", digest)
+            self.let_go(digest)
+            return
+        if slot is not None:
+            self.release(slot)
 
     def _make(self, digest: str) -> Factors:
         start = time.perf_counter()

@@ -61,6 +61,17 @@ class Serving(ABC, Generic[Waiter]):
         self._residency.retire(digest)
         self._wake.set()
 
+    def pin(self, adapter: str) -> str:
+        """Have what a reference means in a slot from now on, whoever needs slots. Returns its digest, for `unpin`.
+
+        Raises as `submit`, and ConfigError where no slot would be left for others.
+        """
+        return self._residency.keep(adapter)
+
+    def unpin(self, digest: str) -> None:
+        """Let an adapter lose its slot to others again."""
+        self._residency.let_go(digest)
+
     def stats(self) -> Stats:
         """Counts, and what is in the slots."""
         residency = self._residency

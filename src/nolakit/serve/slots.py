@@ -12,6 +12,7 @@ class Slots:
         self._free = list(range(count, 0, -1))
         self._slot: OrderedDict[str, int] = OrderedDict()  # least recently used first
         self._users: dict[int, int] = dict.fromkeys(range(count + 1), 0)
+        self.kept: set[str] = set()  # adapters that lose no slot, used or not
 
     def find(self, digest: str | None) -> int | None:
         """The slot of an adapter, 0 of the plain base; None where it has none."""
@@ -19,7 +20,7 @@ class Slots:
 
     def room(self) -> bool:
         """Whether `take` can."""
-        return bool(self._free) or any(not self._users[slot] for slot in self._slot.values())
+        return bool(self._free) or self._evictable() is not None
 
     def take(self, digest: str) -> tuple[int, str | None]:
         """A slot for an adapter that has none, and the adapter that loses it, if any. Asks for `room`."""
@@ -27,10 +28,16 @@ class Slots:
         if self._free:
             slot = self._free.pop()
         else:
-            evicted = next(held for held, slot in self._slot.items() if not self._users[slot])
+            evicted = self._evictable()
+            assert evicted is not None
             slot = self._slot.pop(evicted)
         self._slot[digest] = slot
         return slot, evicted
+
+    def _evictable(self) -> str | None:
+        return next(
+            (held for held, slot in self._slot.items() if not self._users[slot] and held not in self.kept), None
+        )
 
     def pin(self, slot: int) -> None:
         """One more request uses a slot."""

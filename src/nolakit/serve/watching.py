@@ -34,11 +34,13 @@ class Observer:
 
 @dataclass(frozen=True)
 class Slot:
-    """A slot of factors. digest: None of a free one. running: requests in the batch that use it."""
+    """A slot of factors. digest: None of a free one. running: requests in the batch that use it. pinned: whether it
+    stays though nobody uses it."""
 
     digest: str | None
     name: str | None
     running: int
+    pinned: bool = False
 
 
 @dataclass(frozen=True)

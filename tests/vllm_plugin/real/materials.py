@@ -44,13 +44,18 @@ def make_base(folder: Path, *, seed: int = 0, hidden: int = 256) -> Path:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         LlamaForCausalLM(config).save_pretrained(folder)
+    make_tokenizer(folder, VOCABULARY)
+    return folder
+
+
+def make_tokenizer(folder: Path, vocabulary: int) -> None:
+    """Bytes, and words that no text has."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = letters + [f"<{number}>" for number in range(VOCABULARY - len(letters))]
+    words = letters + [f"<{number}>" for number in range(vocabulary - len(letters))]
     tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
-    return folder
 
 
 def load_base(folder: Path) -> Any:
