@@ -10,8 +10,9 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from nolakit.errors import UnsupportedError
-from nolakit.serve.batch import Batch, Row
+from nolakit.serve.batch import Batch
 from nolakit.serve.request import Event, Finished, Handle
+from nolakit.serve.row import Row
 from nolakit.serve.sampling import Chooser, Sampling
 from nolakit.serve.serving import Serving
 from nolakit.serve.watching import Observer

@@ -36,7 +36,8 @@ class Slots:
 
     def _evictable(self) -> str | None:
         return next(
-            (held for held, slot in self._slot.items() if not self._users[slot] and held not in self.kept), None
+            (held for held, slot in self._slot.items() if not self._users[slot] and held not in self.kept),
+            None,
         )
 
     def pin(self, slot: int) -> None:
