@@ -105,6 +105,8 @@ def test_a_dependency_is_imported_only_where_it_belongs(package, places):
     ("import nolakit.vllm.plugin", "torch transformers peft numpy vllm"),
     ("import nolakit.vllm.hooks, nolakit.vllm.resolver, nolakit.vllm.folders", "transformers peft vllm"),
     ("import nolakit.testing", "pytest datasets"),
+    ("import nolakit; nolakit.serve", "torch transformers peft"),
+    ("import nolakit.serve.engine, nolakit.serve.encoders", "peft fastapi datasets"),
     ("import nolakit.cli.app", "torch transformers peft datasets"),
 ])  # fmt: skip
 def test_importing_a_layer_does_not_import_a_later_ones_packages(code, absent):

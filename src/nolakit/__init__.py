@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # `typing` would be a third of this import's time
 if TYPE_CHECKING:
     from typing import Any
 
-    from nolakit import basis, methods
+    from nolakit import basis, methods, serve
     from nolakit.adapter.arithmetic import weighted_sum
     from nolakit.adapter.expand import expand
     from nolakit.adapter.files import open_adapter
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ComputedLoraModel", "NolaConfig", "Store", "basis", "calibrate", "energy_ranks", "expand", "export_gguf",
     "export_lora", "export_merged", "gradient_energy", "import_official", "inspect", "load", "methods", "open_adapter",
-    "pack", "read_packed", "unpack", "weighted_sum", "write_packed",
+    "pack", "read_packed", "serve", "unpack", "weighted_sum", "write_packed",
 ]  # fmt: skip
 
 _LAZY = {
@@ -66,7 +66,7 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
-    if name in ("basis", "methods"):
+    if name in ("basis", "methods", "serve"):
         return import_module(f"nolakit.{name}")
     if name in _config_names():
         return getattr(import_module("nolakit.tuner.config"), name)

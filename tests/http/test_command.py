@@ -29,6 +29,7 @@ def test_options_that_cannot_hold(options, tmp_path):
         (("--model", tmp_path / "nothing"), 3, "found no model folder"),
         (("--host", "256.0.0.1"), 2, "no way to listen"),
         (("--max-length", 100_000), 2, "found max_length=100000"),
+        (("--pin", "team/nobody"), 3, "team/nobody"),
     ):
         outcome = run("serve", "--port", 0, *options, *more)
         assert (outcome.code, outcome.stdout) == (code, ""), outcome.stderr

@@ -104,7 +104,8 @@ def serve(*arguments: object):
 @pytest.fixture(scope="module")
 def ready(place):
     folder, _ = place
-    with serve("--model", folder / "llama", "--store", folder / "adapters.nola", "--admin") as (_, ready):
+    where = "--model", folder / "llama", "--store", folder / "adapters.nola"
+    with serve(*where, "--admin", "--slots", 3, "--pin", "team/two") as (_, ready):
         yield ready
 
 

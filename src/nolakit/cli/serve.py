@@ -39,6 +39,9 @@ def command(
         typer.Option(help="Tokens of a request, prompt and answer; default: the model's context.", min=2),
     ] = None,
     max_rank: Annotated[int, typer.Option(help="Largest rank of an adapter.", min=1)] = 64,
+    pin: Annotated[
+        list[str] | None, typer.Option(help="An adapter that stays in a slot; may be given again.")
+    ] = None,
     dtype: Dtype = None,
     quantize: Annotated[str | None, typer.Option(help="8bit or 4bit.")] = None,
     drain: Annotated[int, typer.Option(help="Seconds that requests have to finish at the end.", min=0)] = 20,
@@ -61,7 +64,7 @@ def command(
     note(f"loading {model}")
     options = Options(
         model=model, store=store, task=task, name=name, dtype=dtype or "float32", quantize=quantize, slots=slots,
-        max_batch=max_batch, max_queue=max_queue, max_length=max_length, max_rank=max_rank,
+        max_batch=max_batch, max_queue=max_queue, max_length=max_length, max_rank=max_rank, pins=tuple(pin or ()),
     )  # fmt: skip
 
     def ready() -> None:

@@ -28,6 +28,7 @@ class Options:
     """As `nolakit.serve.Engine`; model, dtype and quantize as `nolakit.tasks.models.load_model`.
 
     name: what requests call the base; None is `model`, of a folder its last part.
+    pins: adapters that stay in a slot.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Options:
     max_queue: int = 256
     max_length: int | None = None
     max_rank: int = 64
+    pins: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -49,6 +51,7 @@ def serving(options: Options) -> Iterator[tuple[Served, Metrics]]:
 
     Raises:
         ConfigError: an option out of its range. ModelError: no such model. StoreError: no such store.
+        EntryNotFoundError, AdapterError, UnsupportedError, BaseMismatchError: an adapter that cannot be pinned.
     """
     if options.task not in TASKS:
         raise ConfigError(f"found task {options.task!r}; expected one of {', '.join(TASKS)}")
@@ -71,6 +74,8 @@ def serving(options: Options) -> Iterator[tuple[Served, Metrics]]:
             labels=labels, most_choices=min(MOST_CHOICES, options.max_queue),
         )  # fmt: skip
         try:
+            for ref in options.pins:
+                runner.pin(ref)
             yield served, metrics
         finally:
             runner.close()
