@@ -17,6 +17,7 @@ from nolakit.store.adding import New
 COUNT = 10_000
 VOCABULARY = 4096
 RANK, NUM_BASIS, BITS = 8, 64, 8
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def base(**changes: Any) -> LlamaForCausalLM:
@@ -35,10 +36,8 @@ def names(count: int = COUNT) -> list[str]:
 
 
 def packed_adapters(model: Any, count: int, seed: int = 0) -> list[bytes]:
-    """NOLA adapters of the attention's queries and values with random coefficients, 8 bits each."""
-    config = NolaConfig(
-        r=RANK, num_basis=NUM_BASIS, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
-    )
+    """NOLA adapters of all linear layers with random coefficients, 8 bits each."""
+    config = NolaConfig(r=RANK, num_basis=NUM_BASIS, target_modules=LINEAR, task_type="CAUSAL_LM")
     wrapped = get_peft_model(model, config)
     with tempfile.TemporaryDirectory() as folder:
         wrapped.save_pretrained(folder)

@@ -90,7 +90,7 @@ class Encoder(Serving[Text]):
         )  # fmt: skip
         self._model = base_model
         self._batch: list[Text] = []
-        self._thread.start()
+        self._start()
 
     def embed(
         self, tokens: Sequence[int], adapter: str | None = None, *, wait: bool = False

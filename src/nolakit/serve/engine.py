@@ -64,7 +64,7 @@ class Engine(Serving[Row]):
         )  # fmt: skip
         eos = _end_tokens(base_model) if eos_token_ids is None else eos_token_ids
         self._batch = Batch(base_model, self._residency.mixture, max_batch, self.max_length, eos, self._watch)
-        self._thread.start()
+        self._start()
 
     def submit(
         self,

@@ -20,6 +20,7 @@ from nolakit.serve.base import Base
 from nolakit.serve.factors import Checked, Factors
 from nolakit.serve.known import Known
 from nolakit.serve.mixing import Mixture
+from nolakit.serve.openmp import release_workers
 from nolakit.serve.slots import Slots
 from nolakit.serve.watching import Slot, Watch
 from nolakit.store.names import DIGEST_PREFIX, parse_ref
@@ -194,6 +195,7 @@ class Residency:
         adapter, checked = found
         with torch.inference_mode():
             factors = checked.factors(adapter)
+        release_workers()
         self._watch.expanded(time.perf_counter() - start)
         return factors
 

@@ -13,6 +13,7 @@ import torch
 from nolakit.errors import ConfigError, EngineClosedError, RequestError
 from nolakit.serve.admission import Admission, Waiter
 from nolakit.serve.base import Base
+from nolakit.serve.openmp import release_workers
 from nolakit.serve.residency import Residency
 from nolakit.serve.watching import Observer, Stats, Watch
 from nolakit.store.store import Store
@@ -127,6 +128,10 @@ class Serving(ABC, Generic[Waiter]):
                 f"found the token {wrong!r}; expected whole numbers from 0 below {self._vocabulary}"
             )
         return ids
+
+    def _start(self) -> None:
+        release_workers()  # this thread has done its part
+        self._thread.start()
 
     def _run(self) -> None:
         with torch.inference_mode():
