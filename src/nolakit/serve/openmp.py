@@ -2,8 +2,8 @@
 
 torch computes with a pool of workers for each thread that calls it. GNU's OpenMP has idle workers spin for the next
 product only while there are no more of them than cores; with the pools of two threads every one sleeps, and waking it
-costs more than a small product: a step of decoding took 1.5 times as long. So threads that have finished give theirs back;
-they get new ones with their next product.
+costs more than a small product: a step of decoding took 1.5 times as long. So threads that have finished give theirs
+back; they get new ones with their next product.
 """
 
 from __future__ import annotations
