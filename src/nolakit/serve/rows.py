@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from transformers import Cache, DynamicCache
-from transformers.cache_utils import CacheLayerMixin
+from transformers.cache_utils import CacheLayerMixin, DynamicLayer
 
 SPARE = 64  # columns that a growing cache gains at least
 
@@ -88,7 +88,9 @@ class RowCache(Cache):
         width = max(lengths)
         if not self.layers:
             for theirs in prefilled.layers:
-                assert theirs.keys is not None and theirs.values is not None
+                assert (
+                    isinstance(theirs, DynamicLayer) and theirs.keys is not None and theirs.values is not None
+                )
                 layer = RowLayer(self.columns, self._max_rows)
                 layer.lazy_initialization(theirs.keys, theirs.values)
                 self.layers.append(layer)
