@@ -1,4 +1,4 @@
-"""A Llama of 17.9 million random weights, and ten thousand adapters of it in a store."""
+"""A Llama of 17.3 million random weights, and ten thousand adapters of it in a store."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def main() -> None:
         "--environment", type=Path, default=Path(".vllm"), help="vLLM's own virtual environment"
     )
     parser.add_argument("--requests", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     python = python_of(options.environment.absolute())
