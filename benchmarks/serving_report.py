@@ -71,10 +71,10 @@ def throughput(row: dict[str, Any]) -> str:
     second, last = added[1] * 1e3, statistics.median(added[-8:]) * 1e3
     return rates_table(rates, WAYS) + (
         f"\n\nTokens a second, median (least to most) of {len(next(iter(rates.values())))} rounds; {row['requests']} "
-        "requests of 32 prompt tokens and 64 new ones for the engine and 16 for the others, batches of 16, 16 slots. Where "
-        "adapters are fewer than requests they take turns; else each request's is drawn uniformly, so that of 1,000 and "
-        "more nearly every one must be read or expanded first. PEFT had the 64 adapters loaded in all its runs: adding "
-        f"took it {second:.0f} ms for the second and {last:.0f} ms for the last ones."
+        "requests of 32 prompt tokens and 64 new ones for the engine and 16 for the others, batches of 16, 16 slots. "
+        "Where adapters are fewer than requests they take turns; else each request's is drawn uniformly, so that of "
+        "1,000 and more nearly every one must be read or expanded first. PEFT had the 64 adapters loaded in all its "
+        f"runs: adding took it {second:.0f} ms for the second and {last:.0f} ms for the last ones."
         f"\n\n![throughput](serving.svg)\n\n{_where(row)}"
     )
 
