@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from serving_report import write_report
 ROWS = Path(__file__).with_name("serving.jsonl")
 PACKAGES = ("nolakit", "torch", "peft", "transformers")
 BATCH, SLOTS, PROMPT, TOKENS = 16, 16, 32, 64
+WORKS = ("memory", "first token", "throughput", "adding")
 DISTINCT = (0, 1, 4, 16, 64, 1000, COUNT)
 PEFT_DISTINCT = (1, 4, 16, 64)  # one more takes PEFT longer each time: the row of adding tells
 ONE_BY_ONE = (1, 4, 16)  # of a batch of sixteen
@@ -180,7 +181,7 @@ def first_tokens(engine: Engine, *, tries: int) -> dict[str, Any]:
     }
 
 
-def adding(engine: Engine, store: Store, *, tries: int) -> dict[str, Any]:
+def adding(store: Store, *, tries: int) -> dict[str, Any]:
     """Seconds from having a new adapter to its first token, in a store of `tries` and of ten thousand adapters."""
     one, text = Sampling(max_new_tokens=1), prompts(1, PROMPT)[0]
     fresh = packed_adapters(base(), 2 * tries, seed=99)
@@ -232,26 +233,32 @@ def _timed(engine: Engine, text: list[int], name: str | None, sampling: Sampling
     return time.perf_counter() - start
 
 
-def rows(folder: Path, *, requests: int, rounds: int, tries: int) -> list[dict[str, Any]]:
-    """Every measurement."""
+def rows(
+    folder: Path, works: Sequence[str], *, requests: int, rounds: int, tries: int
+) -> list[dict[str, Any]]:
+    """The measurements of these works."""
     path = folder / "adapters.nola"
     found = []
     with console.status("ten thousand adapters"):
         filled_store(path, base()).close()
-    with console.status("memory"):
-        command = [sys.executable, __file__, "--memory", str(path)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found.append(json.loads(printed.splitlines()[-1]))
+    if "memory" in works:
+        with console.status("memory"):
+            command = [sys.executable, __file__, "--memory", str(path)]
+            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            found.append(json.loads(printed.splitlines()[-1]))
     with (
         Store(path) as store,
         Engine(base(), store, slots=SLOTS, max_batch=BATCH, eos_token_ids=[]) as engine,
     ):
-        with console.status("time to the first token"):
-            found.append(first_tokens(engine, tries=tries))
-        with console.status("throughput"):
-            found.append(throughput(engine, store, folder, requests=requests, rounds=rounds))
-        with console.status("adding"):
-            found.append(adding(engine, store, tries=tries))
+        measures: dict[str, Callable[[], dict[str, Any]]] = {
+            "first token": lambda: first_tokens(engine, tries=tries),
+            "throughput": lambda: throughput(engine, store, folder, requests=requests, rounds=rounds),
+            "adding": lambda: adding(store, tries=tries),
+        }
+        for work, measure in measures.items():
+            if work in works:
+                with console.status(work):
+                    found.append(measure())
     return found
 
 
@@ -264,6 +271,7 @@ def main() -> None:
         "--report", action="store_true", help="only write the tables, from the rows there are"
     )
     parser.add_argument("--memory", type=Path, metavar="STORE", help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", choices=WORKS, default=WORKS, help="these measurements")
     parser.add_argument("--requests", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tries", type=int, default=40)
@@ -274,7 +282,11 @@ def main() -> None:
     if not options.report:
         with tempfile.TemporaryDirectory() as folder:
             measured = rows(
-                Path(folder), requests=options.requests, rounds=options.rounds, tries=options.tries
+                Path(folder),
+                options.only,
+                requests=options.requests,
+                rounds=options.rounds,
+                tries=options.tries,
             )
         about = {"device": processor(), "versions": {name: version(name) for name in PACKAGES}}
         with ROWS.open("a", encoding="utf-8") as file:
