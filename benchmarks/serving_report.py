@@ -128,7 +128,8 @@ def soak(row: dict[str, Any]) -> str:
     """A long run."""
     return (
         f"Soak of {row['minutes']:.0f} minutes at full load (`benchmarks/soak.py`): {row['answered']:,} requests, "
-        f"{row['tokens']:,} tokens, {row['wrong']} answers other than PEFT's, {row['failed']} failures; "
+        f"{row['tokens']:,} tokens, of which {row['compared']:,} stand before a near tie of PEFT's own logits and were "
+        f"compared: {row['wrong']} answers other than PEFT's, {row['failed']} failures; "
         f"{row['added']:,} versions added and {row['retired']:,} names retired meanwhile, {row['evictions']:,} slots "
         f"taken over, {row['cancelled']:,} requests cancelled, {row['refused']:,} for unknown names refused. Memory "
         f"grew by {row['grown_bytes'] / 1e6:.1f} MB behind the first fifth (bound: {row['bound_bytes'] / 1e6:.1f} MB)."

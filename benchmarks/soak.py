@@ -9,6 +9,8 @@ request failed that should not have, or memory grew beyond the bound:
 
     1.1 times the bytes of the coefficients that became known, and SLACK
 
+An answer is compared up to PEFT's first near tie (`near_ties.py`). The row says how many tokens were compared.
+
 The result is a row of benchmarks/serving.jsonl, which docs/serving.md shows.
 """
 
@@ -26,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 from peft import PeftModel
 from rich.console import Console
 from rich.progress import Progress
 
 from machine import processor
+from near_ties import clear_tokens
 from nolakit import errors, unpack
 from nolakit.serve import Engine, Sampling
 from nolakit.serve.request import Handle
@@ -52,7 +54,7 @@ console = Console(stderr=True)
 
 
 class Truth:
-    """The tokens that PEFT gives for each content and text."""
+    """The tokens that PEFT gives for each content and text, as far as they are no near ties."""
 
     def __init__(self, contents: list[bytes], texts: list[list[int]], folder: Path) -> None:
         self.tokens: list[list[list[int]]] = []
@@ -68,16 +70,7 @@ class Truth:
                     model.delete_adapter("one")
                     model.load_adapter(place, adapter_name="one")
                     model.set_adapter("one")
-                self.tokens.append(self._generate(model, texts))
-
-    def _generate(self, model: Any, texts: list[list[int]]) -> list[list[int]]:
-        ids = torch.tensor(texts)
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False,
-                eos_token_id=None, pad_token_id=0,
-            )  # fmt: skip
-        return out[:, ids.shape[1] :].tolist()
+                self.tokens.append(clear_tokens(model, texts, TOKENS))
 
 
 class Soak:
@@ -89,7 +82,8 @@ class Soak:
         self.serves: dict[str, int] = {}  # name -> content of its newest version
         self.under_way: deque[tuple[Handle, int, int]] = deque()
         self.counts = dict.fromkeys(
-            ("answered", "tokens", "wrong", "failed", "cancelled", "refused", "added", "retired"), 0
+            ("answered", "tokens", "compared", "wrong", "failed", "cancelled", "refused", "added", "retired"),
+            0,
         )
 
     def step(self) -> None:
@@ -146,7 +140,9 @@ class Soak:
         self.counts["cancelled"] += finished.reason == "cancelled"
         self.counts["answered"] += 1
         self.counts["tokens"] += len(finished.ids)
-        self.counts["wrong"] += finished.ids != self.truth.tokens[content][text][: len(finished.ids)]
+        compared = min(len(finished.ids), len(self.truth.tokens[content][text]))
+        self.counts["compared"] += compared
+        self.counts["wrong"] += finished.ids[:compared] != self.truth.tokens[content][text][:compared]
 
 
 def run(minutes: float, folder: Path) -> dict[str, Any]:

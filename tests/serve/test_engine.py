@@ -9,6 +9,7 @@ import torch
 
 from nolakit import errors
 from nolakit.serve import Engine, Sampling
+from nolakit.serve.mixing import MixedModule
 from serve.conftest import VOCABULARY
 from serve.many_adapters import prompts
 
@@ -145,3 +146,16 @@ def test_events_are_the_tokens_and_then_the_end(many):
 def test_options_out_of_their_range_are_refused(options):
     with pytest.raises(errors.RequestError, match=next(iter(options))):
         Sampling(**options)
+
+
+def test_factors_are_gathered_only_when_rows_or_slots_change(many, monkeypatch):
+    gathered, choose = [], MixedModule.choose
+    monkeypatch.setattr(
+        MixedModule, "choose", lambda self, *given: gathered.append(self) or choose(self, *given)
+    )
+    with Engine(many.base, many.store, slots=2, max_batch=4, **NO_END) as engine:
+        for name in many.names[:3]:  # the third takes a slot over
+            gathered.clear()
+            found = engine.submit([5, 6, 7], name, Sampling(max_new_tokens=12)).result().ids
+            assert found == many.generate([5, 6, 7], name, 12)
+            assert 0 < len(gathered) <= 2 * len(set(gathered))

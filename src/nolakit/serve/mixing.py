@@ -146,6 +146,7 @@ class Mixture:
         self._modules: dict[str, MixedModule] = {}
         self._heads: dict[str, MixedHead] = {}
         self._labels: dict[int, int | None] = {}
+        self._chosen: list[int] | None = None  # what the rows' factors were gathered for
 
     def write(self, slot: int, factors: Factors) -> None:
         """Fill a slot with an adapter, whatever was there."""
@@ -158,15 +159,20 @@ class Mixture:
 
     def clear(self, slot: int) -> None:
         """Make a slot the plain base."""
+        self._chosen = None
         for module in self._every():
             module.clear(slot)
         self._labels.pop(slot, None)
 
     def choose(self, slots: Sequence[int]) -> None:
-        """The slot of each row of the next forward passes."""
+        """The slot of each row of the next forward passes. Cost: where they are those of the last time, nothing."""
+        if self._chosen == list(slots):
+            return
+        self._chosen = None  # until all modules have theirs
         index = torch.tensor(slots, device=self.base.device)
         for module in self._every():
             module.choose(slots, index)
+        self._chosen = [*slots]
 
     def labels(self, slot: int) -> int | None:
         """Outputs of a slot's own head; None where it has the base's."""
