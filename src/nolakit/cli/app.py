@@ -24,6 +24,7 @@ from nolakit.cli import (
     train,
     unpack,
 )
+from nolakit.cli.bench import app as bench
 from nolakit.cli.failures import exit_code, message
 from nolakit.cli.noise import silence
 from nolakit.cli.output import complain
@@ -94,6 +95,7 @@ for module in (
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name, epilog=module.EXAMPLE)(module.command)
 app.add_typer(store.app, name="store")
+app.add_typer(bench, name="bench")
 app.add_typer(hook.app, name="hook")
 
 

@@ -1,0 +1,1 @@
+"""Quality per trained number and stored byte: tasks, methods and budgets in registries, and what runs them."""

@@ -1,0 +1,134 @@
+"""The questions that the benchmark is for, answered from its rows as tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from nolakit.bench.quality.summary import Summary, deviation, differences, front, matches
+from nolakit.bench.quality.task import Task
+
+Found = Mapping[Task, Sequence[Summary]]
+LIMITS = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000}
+REFERENCE = "NOLA k=16"
+UNADAPTED = ("frozen base", "full fine-tuning")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown; every column but the first is aligned on the right."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def shown(task: Task, value: float, spread: float | None = None, sign: bool = False) -> str:
+    """An accuracy in percent with a digit, a loss in nats with three."""
+    scale, digits = (100, 1) if task.higher else (1, 3)
+    text = f"{value * scale:{'+' if sign else ''}.{digits}f}"
+    return text if spread is None else f"{text} ± {spread * scale:.{digits}f}"
+
+
+def fractions(found: Found) -> str:
+    """The least NOLA that matches LoRA r=1 on each task."""
+    rows = []
+    for task, each in found.items():
+        by_name = {summary.name: summary for summary in each}
+        lora = by_name.get("LoRA r=1")
+        nolas = sorted(
+            (s for s in each if s.family == "NOLA" and "bits" not in s.name), key=lambda s: s.trained
+        )
+        if lora is None or not nolas:
+            continue
+        match = next((s for s in nolas if matches(task, s, lora)), None)
+        best = max(nolas, key=lambda s: s.mean if task.higher else -s.mean)
+        least = f"{match.name}: {match.trained:,}, {match.trained / lora.trained:.1%}" if match else "none"
+        rows.append(
+            [
+                task.title, f"{shown(task, lora.mean, lora.deviation)} ({lora.trained:,})", least,
+                shown(task, match.mean, match.deviation) if match else "",
+                f"{best.name}: {shown(task, best.mean, best.deviation)}",
+            ]
+        )  # fmt: skip
+    return table(
+        ["task", "LoRA r=1 (numbers)", "least NOLA that matches it", "its metric", "best NOLA"], rows
+    )
+
+
+def fronts(found: Found) -> str:
+    """The best of each size."""
+    rows = []
+    for task, each in found.items():
+        cells = []
+        for limit in LIMITS.values():
+            best = front(task, [s for s in each if s.bytes <= limit and s.name not in UNADAPTED])[-1:]
+            cells.append(
+                "".join(f"{s.name}: {shown(task, s.mean)} ({s.bytes:,} B)" for s in best) or "none fits"
+            )
+        rows.append([task.title, *cells])
+    return table(["task", *LIMITS], rows)
+
+
+def shared(found: Found) -> str:
+    """One basis for all modules against one each, paired by seed."""
+    rows = []
+    for task, each in found.items():
+        by_name = {summary.name: summary for summary in each}
+        for k in (4, 16, 64):
+            one, other = by_name.get(f"NOLA k={k}"), by_name.get(f"NOLA k={k}, own basis")
+            if one and other:
+                gains = differences(other, one)
+                error = deviation(gains) / len(gains) ** 0.5
+                cells = [shown(task, each.mean, each.deviation) for each in (one, other)]
+                rows.append(
+                    [task.title, str(k), *cells, shown(task, statistics.mean(gains), error, sign=True)]
+                )
+    return table(["task", "k", "shared", "own", "own - shared (± standard error)"], rows)
+
+
+def bits(found: Found) -> str:
+    """What 8 and 4 bits cost, paired by seed, and what training for 4 bits gives."""
+    rows = []
+    for task, each in found.items():
+        by_name = {summary.name: summary for summary in each}
+        for k in (16, 64):
+            whole = by_name.get(f"NOLA k={k}")
+            forms = (f"NOLA k={k}, 8 bits", f"NOLA k={k}, 4 bits", f"NOLA k={k}, trained for 4 bits")
+            if whole and forms[0] in by_name:
+                cells = [_change(task, by_name.get(form), whole) for form in forms]
+                sizes = " / ".join(f"{by_name[name].bytes:,}" for name in (whole.name, *forms[:2]))
+                rows.append([task.title, str(k), shown(task, whole.mean, whole.deviation), *cells, sizes])
+    return table(
+        ["task", "k", "16 bits", "8 bits", "4 bits", "trained for 4 bits", "bytes at 16 / 8 / 4"], rows
+    )
+
+
+def ablations(found: Found) -> str:
+    """Each change against the default at k = 16, paired by seed."""
+    changed = {task: [s.name for s in each if _is_changed(s.name)] for task, each in found.items()}
+    tasks = [task for task, names in changed.items() if names]
+    names = dict.fromkeys(name for task in tasks for name in changed[task])
+    rows = []
+    for name in [REFERENCE, *names]:
+        cells = []
+        for task in tasks:
+            by_name = {summary.name: summary for summary in found[task]}
+            whole, each = by_name.get(REFERENCE), by_name.get(name)
+            if whole is None or each is None:
+                cells.append("")
+            elif name == REFERENCE:
+                cells.append(f"{shown(task, whole.mean, whole.deviation)} ({whole.trained:,})")
+            else:
+                cells.append(f"{_change(task, each, whole)} ({each.trained:,})")
+        rows.append([name, *cells])
+    return table(["NOLA, r=16", *(task.title for task in tasks)], rows)
+
+
+def _change(task: Task, one: Summary | None, other: Summary) -> str:
+    if one is None:
+        return ""
+    gains = differences(one, other)
+    return shown(task, statistics.mean(gains), deviation(gains) / len(gains) ** 0.5, sign=True)
+
+
+def _is_changed(name: str) -> bool:
+    packed = name in (f"{REFERENCE}, 8 bits", f"{REFERENCE}, 4 bits")
+    return name.startswith((f"{REFERENCE},", "NOLA 2,240")) and not packed
