@@ -11,7 +11,7 @@ import torch
 from transformers import set_seed
 
 from nolakit.errors import ConfigError, DataError, UnsupportedError
-from nolakit.tasks.loading import load_trained
+from nolakit.tasks.loading import load_trained, on_accelerator
 from nolakit.tasks.models import load_tokenizer
 from nolakit.tasks.quiet import quiet
 from nolakit.tasks.texts import join_prompt
@@ -41,6 +41,8 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     num_beams: int = 1,
+    length_penalty: float = 1.0,
+    no_repeat_ngram: int = 0,
     seed: int = 0,
 ) -> Iterator[Generation]:
     """Continue each prompt, one after the other.
@@ -54,6 +56,8 @@ def generate(
         temperature: 0 takes the likeliest token each time.
         top_p: sample from the likeliest tokens of this total probability.
         num_beams: beams of a beam search.
+        length_penalty: of a beam search, whose scores are divided by length to this power.
+        no_repeat_ngram: no sequence of so many tokens is said twice, the prompt's included; 0 allows all.
         seed: of the sampling; seeds torch's global generator, which transformers samples from.
 
     Raises:
@@ -63,6 +67,12 @@ def generate(
         DataError: no prompt.
     """
     options = _options(max_new_tokens, temperature, top_p, num_beams)
+    if no_repeat_ngram < 0:
+        raise ConfigError(f"found no_repeat_ngram={no_repeat_ngram}; expected at least 0")
+    if num_beams > 1:
+        options["length_penalty"] = length_penalty
+    if no_repeat_ngram:
+        options["no_repeat_ngram_size"] = no_repeat_ngram
     if not prompts:
         raise DataError("found no prompt; expected at least one")
     with quiet():
@@ -72,9 +82,10 @@ def generate(
         tokenizer = load_tokenizer(trained.base)
         joins = bool(trained.record.columns.get("prompt_column"))
         separator = trained.record.settings.get("separator", "\n") if joins else ""
+        model = on_accelerator(trained.model)
         set_seed(seed)
         for prompt in prompts:
-            yield _continue(trained.model, tokenizer, prompt, separator, options)
+            yield _continue(model, tokenizer, prompt, separator, options)
 
 
 def read_prompts(path: Path) -> list[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nolakit.adapter.files import open_adapter
 from nolakit.errors import AdapterError, NolakitError, UnsupportedError
 from nolakit.tasks.models import load_model
@@ -89,3 +91,10 @@ def attach(model: Any, folder: Path, *, merged: bool) -> Any:
             f"found an adapter in {str(folder)!r} of a method that cannot be merged into a base"
         )
     return adapted.merge_and_unload(safe_merge=True)
+
+
+def on_accelerator(model: Any) -> Any:
+    """The model where the Trainer would put it; a quantised one stays where it was loaded to."""
+    if torch.accelerator.is_available() and not getattr(model, "is_quantized", False):
+        model.to(torch.accelerator.current_accelerator())
+    return model
