@@ -1,9 +1,8 @@
-"""A recipe's rows: a few of each class, a prompt around an instruction, two texts as one."""
+"""A recipe's rows: which to train on, which to measure on, and the references of its texts."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,17 +11,11 @@ from datasets import Dataset, DatasetDict
 
 from nolakit.adapter.writing import new_folder
 from nolakit.bench.recipes.recipe import Recipe
+from nolakit.bench.recipes.shaping import SHAPES
 from nolakit.errors import DataError
 from nolakit.tasks.columns import Columns, find_columns
 from nolakit.tasks.data import load_splits
 from nolakit.tasks.labels import label_texts
-from nolakit.tasks.models import load_tokenizer
-
-INSTRUCTION = (
-    "Below is an instruction that describes a task{paired}. Write a response that appropriately completes the request."
-    "\n\n### Instruction:\n{instruction}\n\n{context}### Response:\n"
-)
-PAIRS = (("sentence1", "sentence2"), ("question", "sentence"), ("premise", "hypothesis"), ("text1", "text2"))
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ def prepare(
         return Prepared(source, source, split)
     splits = load_splits(source)
     if recipe.prepare is not None:
-        splits = {name: PREPARE[recipe.prepare](rows, model) for name, rows in splits.items()}
+        splits = {name: SHAPES[recipe.prepare](rows, model) for name, rows in splits.items()}
     test = str(folder)
     if recipe.shots is not None:
         train = splits.get("train") or next(iter(splits.values()))
@@ -64,7 +57,7 @@ def prepare(
             splits = {"train": train.select(drawn), "test": train.select(rest)}
     if overwrite or not folder.exists():
         with new_folder(folder, overwrite=overwrite) as made:
-            DatasetDict(splits).save_to_disk(str(made))
+            DatasetDict({**splits}).save_to_disk(str(made))
     return Prepared(str(folder), test, split)
 
 
@@ -116,39 +109,3 @@ def _labels(recipe: Recipe, rows: Dataset) -> list[str]:
     column = find_columns(named, recipe.task, rows.column_names).label_column
     assert column is not None
     return label_texts(rows, column)
-
-
-def _alpaca(rows: Dataset, model: str) -> Dataset:
-    """`prompt` and `completion` of instruction, input and output."""
-    _check(rows, ("instruction", "output"))
-    inputs = rows["input"] if "input" in rows.column_names else [""] * len(rows)
-    prompts = [
-        INSTRUCTION.format(
-            paired=", paired with an input that provides further context" if text else "",
-            instruction=instruction,
-            context=f"### Input:\n{text}\n\n" if text else "",
-        )
-        for instruction, text in zip(rows["instruction"], inputs, strict=True)
-    ]
-    return Dataset.from_dict({"prompt": prompts, "completion": rows["output"][:]})
-
-
-def _pairs(rows: Dataset, model: str) -> Dataset:
-    """`text` of two texts and the tokenizer's mark between them, beside the other columns."""
-    first, second = next((pair for pair in PAIRS if set(pair) <= set(rows.column_names)), PAIRS[0])
-    _check(rows, (first, second))
-    mark = load_tokenizer(model).sep_token or "\n"
-    between = mark * 2 if mark == "</s>" else f" {mark} "  # RoBERTa has two
-    texts = [one + between + other for one, other in zip(rows[first], rows[second], strict=True)]
-    return rows.remove_columns([first, second]).add_column("text", texts)  # pyright: ignore[reportCallIssue]
-
-
-def _check(rows: Dataset, columns: tuple[str, ...]) -> None:
-    missing = [name for name in columns if name not in rows.column_names]
-    if missing:
-        raise DataError(
-            f"found no column {missing[0]!r} among {', '.join(rows.column_names)}; expected {', '.join(columns)}"
-        )
-
-
-PREPARE: dict[str, Callable[[Dataset, str], Dataset]] = {"alpaca": _alpaca, "pairs": _pairs}

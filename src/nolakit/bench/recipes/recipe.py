@@ -26,7 +26,7 @@ class Recipe:
         data: the data set's hub id; "" where it must be given, as `data_note` says.
         task, method, options: as `TrainSettings`.
         settings: other fields of `TrainSettings`.
-        prepare: how rows become the task's (`preparing.PREPARE`); None takes them as they are.
+        prepare: how rows become the task's (`shaping.SHAPES`); None takes them as they are.
         evaluation: `kind`, "classes", "texts" or "mmlu", and its arguments (`scoring`).
         expected: published figures, in the names and units of the run's metrics.
         published_numbers: trained numbers as the paper counts them, head left out.

@@ -16,7 +16,6 @@ SHARED: dict[str, Any] = {
     "task": "image-classification",
     "settings": {
         "batch_size": 256, "epochs": 400, "schedule": "cosine", "lr": 1e-3, "head_lr": 1e-3, "eval_fraction": 0,
-        "text_column": "img",
     },
     "evaluation": {"kind": "classes"},
     "deviations": (
@@ -24,7 +23,7 @@ SHARED: dict[str, Any] = {
         "after which its feature maps have the sizes of ResNet-20's",
         "the classifier, 650 numbers, is trained whole beside PRANC's, as every new head here",
         "the learning rate falls by a cosine where the paper halves it every 50 epochs",
-        "images are not augmented",
+        "images are not augmented; the paper's may be",
     ),
 }  # fmt: skip
 
