@@ -23,6 +23,7 @@ from nolakit.bench.recipes.run import run_recipe
 from nolakit.cli import bench_recipe
 from nolakit.cli.bench_recipe import overrides
 from nolakit.errors import ConfigError, DataError, OutputExistsError
+from nolakit.tasks import count
 from nolakit.tasks.configurations import BASELINES, build_config, refuse_options
 from nolakit.tasks.data import load_splits
 
@@ -43,22 +44,37 @@ def test_every_recipe_is_one_that_the_library_takes(setup):
     assert {one.method for one in own} >= ({"pranc"} if setup.startswith("resnet") else {"nola", "lora"})
 
 
-def test_published_numbers_are_what_the_recipes_train():
-    """By the formulas: GPT-2 L has 36 blocks of 1280, LLaMA-2 32, 40 and 80 of 7 matrices, ViT-L 24 of fc1 and fc2."""
-    for name, blocks in {"7b": 32, "13b": 40, "70b": 80}.items():
-        one = RECIPES[f"llama2-{name}-alpaca-4bit-nola"]
-        assert 2 * one.options["num_basis"] * 7 * blocks == one.published_numbers
-    for name, rounded in {"nola": 144_000, "nola-small": 36_864}.items():
-        one = RECIPES[f"gpt2-l-e2e-{name}"]
-        assert 36 * 2 * one.options["num_basis"] == rounded
-        assert one.published_numbers == rounded // 1000 * 1000
-    for name, numbers in {"nola": 98_304, "nola-half": 49_152}.items():
-        one = RECIPES[f"vit-l-cub200-5shot-{name}"]
-        assert (
-            24 * 2 * 2 * one.options["num_basis"] == numbers == pytest.approx(one.published_numbers, rel=0.05)
-        )
-    lora = RECIPES["gpt2-l-e2e-lora-r1"]
-    assert 36 * lora.options["r"] * (1280 + 3 * 1280) == 184_320
+CONFIGS = {
+    "gpt2-l-e2e": transformers.GPT2Config(n_embd=1280, n_layer=36, n_head=20),
+    "vit-l-cub200-5shot": transformers.ViTConfig(
+        hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096
+    ),
+    "roberta-base-sst2": transformers.RobertaConfig(vocab_size=50265, max_position_embeddings=514),
+}
+COUNTS = {  # by the formulas, where they differ from the papers' rounded numbers
+    "gpt2-l-e2e-lora": 737_280, "vit-l-cub200-5shot-nola": 98_304, "vit-l-cub200-5shot-lora": 98_304,
+    "vit-l-cub200-5shot-nola-half": 49_152, "roberta-base-sst2-nola": 12_288, "roberta-base-sst2-pranc": 10_000,
+    "roberta-base-sst2-lora": 294_912, "roberta-base-sst2-vera": 24_576, "roberta-base-sst2-unilora": 24_576,
+    "roberta-base-sst2-lora-xs": 6_144,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "setup", [*CONFIGS, *(f"llama2-{size}-alpaca-4bit" for size in ("7b", "13b", "70b"))]
+)
+def test_recipes_train_as_many_numbers_as_published(setup, tmp_path):
+    """On the architecture itself, without weights. GPT-2's c_attn holds q, k and v."""
+    if setup in CONFIGS:
+        CONFIGS[setup].save_pretrained(tmp_path)
+        base = tmp_path
+    else:
+        base = Path(__file__).parents[1] / "data" / f"llama-2-{setup.split('-')[1]}.json"
+    for one in RECIPES.values():
+        if one.setup == setup and one.method not in BASELINES:
+            (row,) = count(base, methods=[one.method], options={one.method: dict(one.options)})
+            expected = COUNTS.get(one.name, one.published_numbers)
+            assert row.trained == pytest.approx(expected, rel=0.03), one.name
+            assert one.name not in COUNTS or row.trained == expected
 
 
 def test_an_unknown_recipe_is_named():

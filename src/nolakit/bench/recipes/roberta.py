@@ -23,7 +23,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora", "options": {"r": 8, "lora_alpha": 16, "target_modules": QUERY_VALUE}},
     "pranc": {"method": "pranc", "options": {"num_basis": 10_000, "target_modules": QUERY_VALUE}},
     "vera": {"method": "vera", "options": {"r": 256, "target_modules": QUERY_VALUE}},
-    "unilora": {"method": "unilora", "options": {"r": 4, "target_modules": QUERY_VALUE}},
+    "unilora": {
+        "method": "unilora",
+        "options": {"r": 4, "theta_d_length": 24_576, "target_modules": QUERY_VALUE},
+    },
     "lora-xs": {"method": "lora_xs", "options": {"r": 16, "target_modules": QUERY_VALUE}},
     "head": {"method": "head"},
     "full": {"method": "full"},
