@@ -31,6 +31,7 @@ from machine import processor
 from near_ties import clear_tokens
 from nolakit import export_lora
 from nolakit.serve import Engine, Sampling
+from nolakit.serve.openmp import release_workers
 from nolakit.store.store import Store
 from serving_models import COUNT, base, filled_store, names, packed_adapters, prompts
 from serving_report import write_report
@@ -129,14 +130,14 @@ def throughput(engine: Engine, store: Store, folder: Path, *, requests: int, rou
     }
     candidates["engine zipf"] = ours(lambda seed: list(zipf(requests, seed)))
     few = BATCH  # the peers are slow, and have nothing to warm up
-    candidates["transformers generate 0"] = lambda: [
-        generate(plain, texts[start : start + BATCH]) for start in range(0, few, BATCH)
-    ]
+    candidates["transformers generate 0"] = _alone(lambda: generate(plain, texts[:few]))
     for distinct in PEFT_DISTINCT:
         who = [name or "" for name in drawn(distinct, few)]
-        candidates[f"PEFT adapter_names {distinct}"] = lambda who=who: peft.mixed(texts[:few], who)
+        candidates[f"PEFT adapter_names {distinct}"] = _alone(lambda who=who: peft.mixed(texts[:few], who))
         if distinct in ONE_BY_ONE:
-            candidates[f"PEFT set_adapter {distinct}"] = lambda who=who: peft.one_by_one(texts[:few], who)
+            candidates[f"PEFT set_adapter {distinct}"] = _alone(
+                lambda who=who: peft.one_by_one(texts[:few], who)
+            )
     timings = interleaved(candidates, rounds=rounds, warm_up=1)
     sizes = {way: requests if way.startswith("engine") else few for way in candidates}
     rates = {
@@ -223,6 +224,17 @@ def memory(path: Path) -> dict[str, Any]:
         "work": "memory", "adapters": COUNT - warm, "packed_bytes": packed, "resident_bytes": after[0] - before[0],
         "known": after[1].known, "seconds": round(seconds, 2), "expanded": after[1].misses,
     }  # fmt: skip
+
+
+def _alone(work: Callable[[], object]) -> Callable[[], None]:
+    """A peer's work in this thread, which gives its workers back as an idle engine does: nobody is slowed by threads of
+    somebody who has finished."""
+
+    def run() -> None:
+        work()
+        release_workers()
+
+    return run
 
 
 def _run(engine: Engine, texts: list[list[int]], adapters: list[str | None]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nolakit.cli import bench_recipe
 from nolakit.cli.options import AsJson
 from nolakit.cli.output import note, print_json, print_rows
 
@@ -80,6 +81,9 @@ def report(
         print_json({"written": written})
     else:
         print_rows(["written"], [[path] for path in written])
+
+
+app.command("recipe", epilog=bench_recipe.EXAMPLE)(bench_recipe.command)
 
 
 def _run(results: Any, places: Any, tasks: list[Any], candidates: list[Any], **how: Any) -> None:

@@ -138,6 +138,7 @@ class Serving(ABC, Generic[Waiter]):
             while not self._closed:
                 self._wake.clear()
                 if not self._step():
+                    release_workers()  # until there is something to do
                     self._wake.wait()
         self._end(closed())
         self._admission.close(closed())

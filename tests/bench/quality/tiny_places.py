@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save_file
-from tiny import COLOURS, FRUITS, llama, made
 
 from nolakit.bench.quality.keyword_transformer import KeywordTransformer
 from nolakit.bench.quality.resnet20 import ResNet20
 from nolakit.bench.quality.task import Places
+from tiny import COLOURS, FRUITS, llama, made
 
 SPLITS = {"train": 24, "validation": 8, "test": 8}
 

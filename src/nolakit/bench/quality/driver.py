@@ -103,7 +103,8 @@ class Benchmark:
     def _row(self, job: Job, candidate: Candidate, processes: Executor) -> Row:
         key: dict[str, Any] = {
             "task": job.task, "form": "small" if self.small else "full", "size": astuple(job.size),
-            "candidate": job.candidate, "settings": candidate.settings, "lr": job.lr, "seed": job.seed, "split": job.split,
+            "candidate": job.candidate, "settings": candidate.settings, "lr": job.lr, "seed": job.seed,
+            "split": job.split,
         }  # fmt: skip
         found = self.results.find(key)
         if found is None:

@@ -37,7 +37,8 @@ class Block(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """From images to logits. # shape: (batch, 3, 32, 32) -> (batch, classes)"""
+    """From images to logits. Batch normalisation keeps the statistics that it was loaded with, in training too.
+    # shape: (batch, 3, 32, 32) -> (batch, classes)"""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -47,6 +48,13 @@ class ResNet20(nn.Module):
             blocks = [Block(before if place == 0 else width, width) for place in range(BLOCKS)]
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
         self.linear = nn.Linear(STAGES[-1], classes)
+
+    def train(self, mode: bool = True) -> ResNet20:
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, Any]:
         x = F.relu(self.bn1(self.conv1(images)))
@@ -60,7 +68,7 @@ class ResNet20(nn.Module):
 
 
 def resnet20(folder: Path, classes: int) -> ResNet20:
-    """The weights of a folder under a new classifier of `classes`. The statistics of its batch normalisation stay."""
+    """The weights of a folder under a new classifier of `classes`."""
     model = ResNet20(classes)
     weights = {n: value for n, value in load_file(folder / "model.safetensors").items() if "linear." not in n}
     found = model.load_state_dict(weights, strict=False)
@@ -69,7 +77,4 @@ def resnet20(folder: Path, classes: int) -> ResNet20:
         raise ModelError(
             f"found weights in {str(folder)!r} without {missing} and with {found.unexpected_keys}"
         )
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 0.0  # in training mode too
     return model

@@ -58,7 +58,7 @@ class Loaded:
     splits: encoded rows of "train", "validation" and "test".
     collate: makes a batch of rows.
     heads: modules that are trained whole beside a method.
-    score: more metrics, of the test split alone.
+    score: more metrics, of the test split and of candidates of the core alone.
     """
 
     model: Callable[[], nn.Module]

@@ -34,11 +34,11 @@ CONVOLUTIONS = {"all": r"(layer\d\.\d\.)?conv\d"}
 _ROWS = [
     Task(
         "digits-10", "spoken digits, 10-shot", "keyword-transformer-1", "spoken_digits", "accuracy", spoken_digits,
-        KEYWORDS, (-5, -4, -3), Size(10, 20, 100, 100, 25), Size(10, 20, 60, 60, 25), head_lr=1e-2,
+        KEYWORDS, (-5, -4, -3), Size(10, 20, 100, 100, 25), Size(10, 15, 60, 40, 25), head_lr=1e-2,
     ),
     Task(
         "digits-5", "spoken digits, 5-shot", "keyword-transformer-1", "spoken_digits", "accuracy", spoken_digits,
-        KEYWORDS, (-5, -4, -3), Size(5, 20, 100, 100, 25), Size(5, 20, 60, 60, 25), head_lr=1e-2,
+        KEYWORDS, (-5, -4, -3), Size(5, 20, 100, 100, 25), Size(5, 15, 60, 40, 25), head_lr=1e-2,
     ),
     Task(
         "e2e-260k", "E2E, Llama of 260k", "llama-stories-260k", "e2e", "loss", partial(e2e, "llama-stories-260k"),
@@ -46,23 +46,23 @@ _ROWS = [
     ),
     Task(
         "e2e-2.4m", "E2E, Llama of 2.4M", "llama-novels", "e2e", "loss", partial(e2e, "llama-novels"),
-        LLAMA, (-5, -4, -3), Size(8000, 500, 1000, 1000, 8), Size(512, 150, 300, 64, 8), head_dim=32,
+        LLAMA, (-5, -4, -3), Size(8000, 500, 1000, 1000, 8), Size(384, 100, 200, 48, 8), head_dim=32,
     ),
     Task(
         "p3", "P3, held-out templates, Llama of 2.4M", "llama-novels", "p3", "loss", partial(p3, "llama-novels"),
-        LLAMA, (-5, -4, -3), Size(8000, 500, 900, 1000, 8), Size(512, 150, 300, 64, 8), head_dim=32,
+        LLAMA, (-5, -4, -3), Size(8000, 500, 900, 1000, 8), Size(384, 100, 200, 48, 8), head_dim=32,
     ),
     Task(
         "trec6", "TREC-6", None, "trec6", "accuracy", trec6,
-        MINILM, (-6, -5, -4), Size(4452, 500, 500, 840, 16), Size(512, 250, 500, 48, 16), head_lr=1e-2, head_dim=32,
+        MINILM, (-6, -5, -4), Size(4452, 500, 500, 840, 16), Size(640, 200, 500, 40, 16), head_lr=1e-2, head_dim=32,
     ),
     Task(
         "sst2", "SST-2", None, "sst2", "accuracy", sst2,
-        MINILM, (-6, -5, -4), Size(5920, 500, 500, 1110, 16), Size(512, 250, 500, 48, 16), head_lr=1e-2, head_dim=32,
+        MINILM, (-6, -5, -4), Size(5920, 500, 500, 1110, 16), Size(640, 200, 500, 40, 16), head_lr=1e-2, head_dim=32,
     ),
     Task(
         "cifar100", "CIFAR-100 from CIFAR-10", "resnet20-cifar10", "cifar100", "accuracy", cifar100,
-        CONVOLUTIONS, (-5, -4, -3), Size(15, 5, 5, 1000, 50), Size(15, 5, 5, 150, 50), head_lr=1e-2,
+        CONVOLUTIONS, (-5, -4, -3), Size(15, 5, 5, 1000, 50), Size(15, 5, 5, 80, 32), head_lr=1e-2,
     ),
 ]  # fmt: skip
 TASKS = {row.name: row for row in _ROWS}

@@ -84,7 +84,7 @@ def _measure(job: Job, task: Task, candidate: Candidate, loaded: Loaded, adapted
             "train_loss": _finite(train_loss), "seconds": round(seconds, 2),
         }  # fmt: skip
         if job.split == "test":
-            if loaded.score is not None:
+            if loaded.score is not None and candidate.group == "core":
                 row["texts"] = {
                     name: round(value, 4) for name, value in loaded.score(adapted.model.eval()).items()
                 }
