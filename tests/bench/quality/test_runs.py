@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from tiny_places import tiny_places
 
+from bench.quality.tiny_places import tiny_places
 from nolakit.bench.quality.candidates import CANDIDATES, GROUPS
 from nolakit.bench.quality.driver import Benchmark, plan
 from nolakit.bench.quality.results import Results
@@ -18,12 +18,9 @@ from nolakit.bench.quality.tasks import TASKS
 from nolakit.errors import DataError, ModelError
 
 TINY = {
-    "digits-5": Size(2, 1, 2, 3, 8), "e2e-260k": Size(8, 4, 4, 3, 4), "cifar100": Size(1, 1, 1, 2, 20),
+    "e2e-260k": Size(8, 4, 4, 3, 4), "digits-5": Size(2, 1, 2, 3, 8), "cifar100": Size(1, 1, 1, 2, 20),
     "trec6": Size(16, 8, 8, 2, 8),
 }  # fmt: skip
-REFUSES = {  # candidate -> what a base must be for it
-    "frozen base": "digits-5 cifar100 trec6",
-}
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +34,12 @@ def tasks():
 
 def test_runs_are_rows_and_are_not_done_again(places, tmp_path):
     results, new = Results(tmp_path / "rows.jsonl"), []
-    names = ("NOLA k=16", "LoRA r=1", "full fine-tuning")
+    names = ("NOLA k=16", "full fine-tuning")
     candidates = [CANDIDATES[name] for name in names]
     benchmark = Benchmark(places, results, small=True, seeds=(1, 2), workers=2, report=new.append)
-    benchmark.run(tasks(), candidates)
+    benchmark.run(tasks()[:2], candidates)
     assert new == results.rows
-    for task in TINY:
+    for task in list(TINY)[:2]:
         for name in names:
             mine = [row for row in new if (row["task"], row["candidate"]) == (task, name)]
             tests = [row for row in mine if row["split"] == "test"]
@@ -65,8 +62,8 @@ def test_a_run_is_the_same_again_in_another_process(places, tmp_path):
     found = []
     for number in range(2):
         results = Results(tmp_path / f"{number}.jsonl")
-        chosen = [CANDIDATES["NOLA k=4"], CANDIDATES["Tied-LoRA r=4"]]
-        Benchmark(places, results, small=True, seeds=(1,), workers=2).run(tasks()[:1], chosen)
+        chosen = [CANDIDATES["NOLA k=4"]]
+        Benchmark(places, results, small=True, seeds=(1,), workers=2).run(tasks()[2:], chosen)
         kept = ("candidate", "lr", "split", "loss", "accuracy", "train_loss", "bytes")
         found.append(sorted(json.dumps({name: row[name] for name in kept}) for row in results.rows))
     assert found[0] == found[1]
@@ -92,9 +89,6 @@ for name, size in sizes.items():
             refused.setdefault(candidate.name, {})[name] = str(error)
 print(json.dumps(refused))
 """
-NO_CONVOLUTIONS = {
-    "VeRA r=16", "VeRA r=256",
-}  # fmt: skip
 
 
 def test_every_candidate_adapts_the_bases_that_it_can(places):
@@ -104,19 +98,19 @@ def test_every_candidate_adapts_the_bases_that_it_can(places):
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     refused = json.loads(printed.splitlines()[-1])
-    print(json.dumps(refused, indent=1))
-    assert not any(
-        name in refused for name in ("LoRA r=1", "NOLA k=16", "NOLA k=16, own basis", "PRANC k=64")
-    )
+    assert set().union(*refused.values()) == {"cifar100"}, refused
+    linear_alone = {name for name in CANDIDATES if name.startswith("PEFT ")} - {"PEFT LoRA-FA r=1"}
+    elsewhere = {row.name for row in CANDIDATES.values() if row.where != "all"}
+    assert refused.keys() == linear_alone | elsewhere | {"MELoRA r=1 blocks=4", "PRoLoRA r=4 u=1"}
 
 
 def test_what_is_not_there_is_named(places, tmp_path):
     results = Results(tmp_path / "rows.jsonl")
     chosen = [CANDIDATES["LoRA r=1"]]
     with pytest.raises(ModelError, match="found no folder 'keyword-transformer-1'"):
-        Benchmark(Places(tmp_path, places.data), results, small=True).run(tasks()[:1], chosen)
+        Benchmark(Places(tmp_path, places.data), results, small=True).run(tasks()[1:2], chosen)
     with pytest.raises(DataError, match="found no folder 'spoken_digits'"):
-        Benchmark(Places(places.bases, tmp_path), results, small=True).run(tasks()[:1], chosen)
+        Benchmark(Places(places.bases, tmp_path), results, small=True).run(tasks()[1:2], chosen)
     assert results.rows == []
 
 

@@ -13,7 +13,8 @@ from nolakit.bench.quality.keyword_transformer import keyword_transformer
 from nolakit.bench.quality.resnet20 import resnet20
 from nolakit.bench.quality.task import Loaded, Places, Row, Size
 
-CHANNEL_MEAN, CHANNEL_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the base's own
+CHANNEL_MEAN = np.array((0.485, 0.456, 0.406), dtype=np.float32)  # the base's own
+CHANNEL_DEVIATION = np.array((0.229, 0.224, 0.225), dtype=np.float32)
 
 
 def spoken_digits(places: Places, size: Size) -> Loaded:
@@ -33,7 +34,7 @@ def cifar100(places: Places, size: Size) -> Loaded:
     """A hundred classes of the 2,500 training images that are there; rows of every split are a class's."""
     with np.load(places.set("cifar100") / "images.npz") as file:
         pixels, labels = file["train_x"].astype(np.float32) / 255, file["train_y"].astype(int)
-    images = (pixels - np.float32(CHANNEL_MEAN)) / np.float32(CHANNEL_DEVIATION)
+    images = (pixels - CHANNEL_MEAN) / CHANNEL_DEVIATION
     folder = places.base("resnet20-cifar10")
     return Loaded(
         model=lambda: resnet20(folder, 100),

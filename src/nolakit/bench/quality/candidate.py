@@ -12,13 +12,13 @@ from torch import nn
 
 import nolakit
 from nolakit.bench.quality.task import Loaded, Task
-from nolakit.errors import UnsupportedError
+from nolakit.errors import NolakitError, UnsupportedError
 from nolakit.tasks.adapting import Adapted
 from nolakit.tasks.configurations import build_config, config_class
 from nolakit.tasks.learning_rates import learning_rate
 from nolakit.tuner.config import ComputedLoraConfig
 
-WIDE = 8  # batches that a gradient's energy is measured on
+MEASURED, AT_ONCE = 64, 8  # rows that a gradient's energy is measured on
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class Candidate:
             warnings.simplefilter("ignore")  # PEFT's advice on its own defaults
             try:
                 return Adapted(get_peft_model(base, config), heads)
-            except (ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError) as error:
-                if isinstance(error, nolakit.errors.NolakitError):
-                    raise
+            except NolakitError:
+                raise
+            except Exception as error:  # every method of PEFT refuses in its own way
                 raise UnsupportedError(f"{type(error).__name__}: {error}") from error
 
     def _config(self, task: Task, loaded: Loaded, base: nn.Module, seed: int) -> PeftConfig:
@@ -95,8 +95,10 @@ class Candidate:
         kind = "image-classification" if loaded.classifies else "causal-lm"  # the first is of no type to PEFT
         config = build_config(self.method, options, task=kind, heads=[*loaded.heads])
         if isinstance(config, ComputedLoraConfig) and config.budget_by == "gradient":
-            rows = loaded.splits["train"]
-            batches = [loaded.collate([*rows[start : start + 8]]) for start in range(0, 8 * WIDE, 8)]
+            rows = [*loaded.splits["train"][:MEASURED]]
+            batches = [
+                loaded.collate(rows[start : start + AT_ONCE]) for start in range(0, len(rows), AT_ONCE)
+            ]
             config.budget_weights = nolakit.gradient_energy(base, batches, options["target_modules"])
         return config
 

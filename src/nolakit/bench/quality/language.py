@@ -17,7 +17,7 @@ from nolakit.tasks.texts import IGNORED
 
 LONGEST = 112  # tokens of a row; longer ones are left out
 NEW_TOKENS = 64
-PROMPTS, AT_ONCE = 100, 20  # that texts are generated for
+PROMPTS, AT_ONCE = 40, 40  # that texts are generated for
 
 
 def completions(data: str, scored: bool, base: str, places: Places, size: Size) -> Loaded:
@@ -30,6 +30,7 @@ def completions(data: str, scored: bool, base: str, places: Places, size: Size) 
     """
     folder = places.base(base)
     tokenizer = load_tokenizer(str(folder))
+    pad: Any = tokenizer.pad_token_id
     sizes = {"train": size.train, "validation": size.validation, "test": size.test}
     read = {
         split: read_rows(places.set(data) / f"{split}.jsonl", 2 * count) for split, count in sizes.items()
@@ -38,7 +39,7 @@ def completions(data: str, scored: bool, base: str, places: Places, size: Size) 
     return Loaded(
         model=lambda: AutoModelForCausalLM.from_pretrained(folder),
         splits=splits,
-        collate=language_collator(tokenizer.pad_token_id or 0),
+        collate=language_collator(pad),
         score=(lambda model: generated_scores(model, tokenizer, places, data)) if scored else None,
     )
 

@@ -5,6 +5,7 @@ The names of the modules are those of the widely used weights for CIFAR-10.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,10 @@ class ResNet20(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, STAGES[0], 3, padding=1, bias=False), nn.BatchNorm2d(STAGES[0])
-        widths = (STAGES[0], *STAGES)
-        for number, (before, width) in enumerate(zip(widths, STAGES, strict=False), start=1):
-            blocks = [Block(before if place == 0 else width, width) for place in range(BLOCKS)]
-            setattr(self, f"layer{number}", nn.Sequential(*blocks))
+        self.layer1, self.layer2, self.layer3 = (
+            nn.Sequential(Block(before, width), *(Block(width, width) for _ in range(BLOCKS - 1)))
+            for before, width in pairwise((STAGES[0], *STAGES))
+        )
         self.linear = nn.Linear(STAGES[-1], classes)
 
     def train(self, mode: bool = True) -> ResNet20:

@@ -73,7 +73,7 @@ class Loaded:
         return bool(self.heads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one by its identity
 class Task:
     """One row of the registry.
 

@@ -71,9 +71,9 @@ def run(job: Job) -> Row:
 
 
 def _measure(job: Job, task: Task, candidate: Candidate, loaded: Loaded, adapted: Adapted) -> Row:
-    own, head = trained_numbers(adapted)
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(job, task, candidate, loaded, adapted, folder)
+        own, head = trained_numbers(adapted)
         start = time.perf_counter()
         _calibrate(adapted, loaded)
         train_loss = trainer.train().training_loss if own + head else math.nan
