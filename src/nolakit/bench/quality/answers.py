@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from nolakit.bench.quality.summary import Summary, deviation, differences, front, matches
+from nolakit.bench.quality.summary import Summary, deviation, differences, matches
 from nolakit.bench.quality.task import Task
 
 Found = Mapping[Task, Sequence[Summary]]
 LIMITS = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000}
 REFERENCE = "NOLA k=16"
 UNADAPTED = ("frozen base", "full fine-tuning")
+PACKED = (", 8 bits", ", 4 bits")  # of an adapter that is there in 16
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -54,17 +55,27 @@ def fractions(found: Found) -> str:
 
 
 def fronts(found: Found) -> str:
-    """The best of each size."""
+    """The best whose files are of each size."""
+    return _best(found, {text: lambda s, most=most: s.bytes <= most for text, most in LIMITS.items()})
+
+
+def fronts_of_numbers(found: Found) -> str:
+    """The best whose trained numbers alone are of each size, in 16 bits: what an adapter is worth where descriptions
+    are shared by many, as in a server's memory."""
+    limits = {"100 B": 100, **LIMITS}
+    return _best(found, {text: lambda s, most=most: 2 * s.trained <= most for text, most in limits.items()})
+
+
+def _best(found: Found, limits: Mapping[str, Callable[[Summary], bool]]) -> str:
     rows = []
     for task, each in found.items():
         cells = []
-        for limit in LIMITS.values():
-            best = front(task, [s for s in each if s.bytes <= limit and s.name not in UNADAPTED])[-1:]
-            cells.append(
-                "".join(f"{s.name}: {shown(task, s.mean)} ({s.bytes:,} B)" for s in best) or "none fits"
-            )
+        for fits in limits.values():
+            chosen = [s for s in each if fits(s) and s.name not in UNADAPTED and not s.name.endswith(PACKED)]
+            best = max(chosen, key=lambda s: s.mean if task.higher else -s.mean, default=None)
+            cells.append("none fits" if best is None else f"{best.name}: {shown(task, best.mean)}")
         rows.append([task.title, *cells])
-    return table(["task", *LIMITS], rows)
+    return table(["task", *limits], rows)
 
 
 def shared(found: Found) -> str:

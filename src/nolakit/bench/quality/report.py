@@ -17,6 +17,7 @@ BEGIN, END = "<!-- nolakit bench quality -->", "<!-- end -->"
 QUESTIONS = {
     "At what fraction of LoRA r=1's numbers does NOLA match it?": answers.fractions,
     "Which method is best at 1 KB, 10 KB and 100 KB?": answers.fronts,
+    "And by the numbers alone, 16 bits each?": answers.fronts_of_numbers,
     "Does sharing the basis cost quality?": answers.shared,
     "What do 8 and 4 bits cost?": answers.bits,
     "What does each part of NOLA do?": answers.ablations,
