@@ -52,9 +52,8 @@ def test_runs_are_rows_and_are_not_done_again(places, tmp_path):
     assert packed["8"]["bytes"] > packed["4"]["bytes"]
     assert any("bleu" in row.get("texts", {}) for row in new if row["task"] == "e2e-260k")
     again = []
-    Benchmark(places, Results(results.path), small=True, seeds=(1, 2), report=again.append).run(
-        tasks(), candidates
-    )
+    benchmark = Benchmark(places, Results(results.path), small=True, seeds=(1, 2), report=again.append)
+    benchmark.run(tasks()[:2], candidates)
     assert again == []
 
 

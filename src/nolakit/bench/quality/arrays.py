@@ -19,7 +19,7 @@ CHANNEL_DEVIATION = np.array((0.229, 0.224, 0.225), dtype=np.float32)
 
 def spoken_digits(places: Places, size: Size) -> Loaded:
     """Ten digits of four speakers; rows of every split are a class's."""
-    with np.load(places.set("spoken_digits") / "mfcc.npz") as file:
+    with np.load(places.set("spoken_digits") / "mfcc.npz", allow_pickle=False) as file:
         frames, digits = file["x"].astype(np.float32), file["digit"].astype(int)
     folder = places.base("keyword-transformer-1")
     return Loaded(
@@ -32,7 +32,7 @@ def spoken_digits(places: Places, size: Size) -> Loaded:
 
 def cifar100(places: Places, size: Size) -> Loaded:
     """A hundred classes of the 2,500 training images that are there; rows of every split are a class's."""
-    with np.load(places.set("cifar100") / "images.npz") as file:
+    with np.load(places.set("cifar100") / "images.npz", allow_pickle=False) as file:
         pixels, labels = file["train_x"].astype(np.float32) / 255, file["train_y"].astype(int)
     images = (pixels - CHANNEL_MEAN) / CHANNEL_DEVIATION
     folder = places.base("resnet20-cifar10")
