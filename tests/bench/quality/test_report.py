@@ -66,7 +66,7 @@ def test_a_run_that_diverged_is_the_worst_of_all():
 
 def test_the_answers_say_what_the_rows_say():
     found = {DIGITS: summaries(rows(), DIGITS, "small")}
-    assert "NOLA k=16: 2,304, 16.7%" in fractions(found)
+    assert "| NOLA k=16 | 2,304 | 16.7% |" in fractions(found)
     assert (
         fronts(found)
         .splitlines()[2]

@@ -11,6 +11,7 @@ from nolakit.bench.quality.task import Task
 Found = Mapping[Task, Sequence[Summary]]
 LIMITS = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000}
 REFERENCE = "NOLA k=16"
+RANK_ONE = ("LoRA r=1", "LoRA r=1, query-value")
 UNADAPTED = ("frozen base", "full fine-tuning")
 PACKED = (", 8 bits", ", 4 bits")  # of an adapter that is there in 16
 
@@ -29,29 +30,34 @@ def shown(task: Task, value: float, spread: float | None = None, sign: bool = Fa
 
 
 def fractions(found: Found) -> str:
-    """The least NOLA that matches LoRA r=1 on each task."""
+    """The least NOLA, of all modules, that matches LoRA r=1 of all modules and of query and value alone."""
     rows = []
     for task, each in found.items():
-        by_name = {summary.name: summary for summary in each}
-        lora = by_name.get("LoRA r=1")
         nolas = sorted(
             (s for s in each if s.family == "NOLA" and "bits" not in s.name), key=lambda s: s.trained
         )
-        if lora is None or not nolas:
-            continue
-        match = next((s for s in nolas if matches(task, s, lora)), None)
-        best = max(nolas, key=lambda s: s.mean if task.higher else -s.mean)
-        least = f"{match.name}: {match.trained:,}, {match.trained / lora.trained:.1%}" if match else "none"
-        rows.append(
-            [
-                task.title, f"{shown(task, lora.mean, lora.deviation)} ({lora.trained:,})", least,
-                shown(task, match.mean, match.deviation) if match else "",
-                f"{best.name}: {shown(task, best.mean, best.deviation)}",
-            ]
-        )  # fmt: skip
-    return table(
-        ["task", "LoRA r=1 (numbers)", "least NOLA that matches it", "its metric", "best NOLA"], rows
-    )
+        for lora in (s for s in each if s.name in RANK_ONE and nolas):
+            match = next((s for s in nolas if matches(task, s, lora)), None)
+            least = (
+                [match.name, f"{match.trained:,}", f"{match.trained / lora.trained:.1%}"]
+                if match
+                else ["none"]
+            )
+            metric = shown(task, match.mean, match.deviation) if match else ""
+            least += [""] * (3 - len(least))
+            given = [f"{lora.trained:,}", shown(task, lora.mean, lora.deviation)]
+            rows.append([task.title, lora.name, *given, *least, metric])
+    head = [
+        "task",
+        "LoRA",
+        "numbers",
+        "metric",
+        "least NOLA that matches it",
+        "numbers",
+        "of LoRA's",
+        "metric",
+    ]
+    return table(head, rows)
 
 
 def fronts(found: Found) -> str:

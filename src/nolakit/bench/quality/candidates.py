@@ -33,7 +33,7 @@ CORE = [
     Candidate("frozen base", "frozen base", "head"),
     Candidate("full fine-tuning", "full fine-tuning", "full"),
     _lora(1, "query-value"), _lora(1), _lora(2), _lora(4), _lora(8),
-    _nola(1), _nola(4), _nola(16, packed=True), _nola(64, packed=True), _nola(256),
+    _nola(1), _nola(4), _nola(16, packed=True), _nola(64, packed=True), _nola(128), _nola(256),
 ]  # fmt: skip
 METHODS = [
     _row("PRANC k=64", "pranc", num_basis=64),
