@@ -116,7 +116,7 @@ SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "nu
 def test_learning_rates_have_sources_and_are_filled_in(tmp_path: Path) -> None:
     known = {name.removeprefix("peft:") for name in method_names()}
     assert set(LEARNING_RATES) <= known | {"adalora"}
-    assert learning_rate("nola").lr == 5e-3 and learning_rate("peft:vera") is LEARNING_RATES["vera"]
+    assert learning_rate("nola").lr == 1e-2 and learning_rate("peft:vera") is LEARNING_RATES["vera"]
     assert all(rate.source and rate.lr > 0 for rate in LEARNING_RATES.values())
     settings = TrainSettings(task="causal-lm", model="m", data="d", output=str(tmp_path), method="lora")
     filled = settings.with_learning_rates()

@@ -147,5 +147,6 @@ def _change(task: Task, one: Summary | None, other: Summary) -> str:
 
 
 def _is_changed(name: str) -> bool:
-    packed = name in (f"{REFERENCE}, 8 bits", f"{REFERENCE}, 4 bits")
-    return name.startswith((f"{REFERENCE},", "NOLA 2,240")) and not packed
+    elsewhere = name.startswith("NOLA k=") and name.endswith((", attention", ", query-value", ", mlp"))
+    changed = name.startswith((f"{REFERENCE},", "NOLA 2,240")) and not name.endswith(PACKED)
+    return elsewhere or changed

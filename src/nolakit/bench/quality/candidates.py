@@ -86,6 +86,9 @@ ABLATIONS = [
     _ablation("no A0", method="nola_without_a0"),
     _ablation("attention", where="attention"), _ablation("query-value", where="query-value"),
     _ablation("mlp", where="mlp"),
+    # as many numbers as all seven kinds of a Llama's modules have with k = 16
+    _ablation("attention", 28, where="attention"), _ablation("query-value", 56, where="query-value"),
+    _ablation("mlp", 37, where="mlp"),
     _ablation("more for A", num_basis_a=24, num_basis_b=8), _ablation("more for B", num_basis_a=8, num_basis_b=24),
     _ablation("trained for 4 bits", coefficient_bits=4),
     _budget("equal"), _budget("size"), _budget("gradient"),

@@ -83,7 +83,8 @@ class Task:
     targets: what `all`, `attention`, `query-value` and `mlp` are as target_modules.
     rates: where every method's learning rate is searched first, in half decades: -4 is 0.01.
     full, small: the two forms that it is run in.
-    head_lr: learning rate of a new head, the same for every method.
+    head_lr: learning rate of a new head, the same beside every method: about where the frozen base's is best on the
+        validation split, by accuracy or by loss, whichever is less.
     head_dim: width of an attention head.
     """
 

@@ -34,11 +34,11 @@ CONVOLUTIONS = {"all": r"(layer\d\.\d\.)?conv\d"}
 _ROWS = [
     Task(
         "digits-10", "spoken digits, 10-shot", "keyword-transformer-1", "spoken_digits", "accuracy", spoken_digits,
-        KEYWORDS, (-5, -4, -3), Size(10, 20, 100, 100, 25), Size(10, 15, 60, 40, 25), head_lr=1e-2,
+        KEYWORDS, (-5, -4, -3), Size(10, 20, 100, 100, 25), Size(10, 15, 60, 40, 25), head_lr=3e-2,
     ),
     Task(
         "digits-5", "spoken digits, 5-shot", "keyword-transformer-1", "spoken_digits", "accuracy", spoken_digits,
-        KEYWORDS, (-5, -4, -3), Size(5, 20, 100, 100, 25), Size(5, 15, 60, 40, 25), head_lr=1e-2,
+        KEYWORDS, (-5, -4, -3), Size(5, 20, 100, 100, 25), Size(5, 15, 60, 40, 25), head_lr=3e-2,
     ),
     Task(
         "e2e-260k", "E2E, Llama of 260k", "llama-stories-260k", "e2e", "loss", partial(e2e, "llama-stories-260k"),
@@ -62,7 +62,7 @@ _ROWS = [
     ),
     Task(
         "cifar100", "CIFAR-100 from CIFAR-10", "resnet20-cifar10", "cifar100", "accuracy", cifar100,
-        CONVOLUTIONS, (-5, -4, -3), Size(15, 5, 5, 1000, 50), Size(15, 5, 5, 80, 32), head_lr=1e-2,
+        CONVOLUTIONS, (-6, -5, -4), Size(15, 5, 5, 1000, 50), Size(15, 5, 5, 80, 32), head_lr=3e-2,
     ),
 ]  # fmt: skip
 TASKS = {row.name: row for row in _ROWS}

@@ -113,7 +113,7 @@ def _trainer(
     job: Job, task: Task, candidate: Candidate, loaded: Loaded, adapted: Adapted, folder: str
 ) -> AdapterTrainer:
     size, labels = job.size, loaded.classifies
-    head_lr = job.lr if candidate.method in ("head", "full") else task.head_lr or 0.0
+    head_lr = job.lr if candidate.method == "head" else task.head_lr or 0.0
     trainer = AdapterTrainer(
         adapted.model,
         TrainingArguments(
