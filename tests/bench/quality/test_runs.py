@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -15,6 +17,7 @@ from nolakit.bench.quality.driver import Benchmark, plan
 from nolakit.bench.quality.results import Results
 from nolakit.bench.quality.task import Places, Size
 from nolakit.bench.quality.tasks import TASKS
+from nolakit.bench.quality.training import Job, run
 from nolakit.errors import DataError, ModelError
 
 TINY = {
@@ -68,6 +71,14 @@ def test_a_run_is_the_same_again_in_another_process(places, tmp_path):
     assert found[0] == found[1]
 
 
+def test_a_run_that_diverged_is_a_row_without_a_metric(places):
+    job = Job("e2e-260k", "NOLA k=16", 80, 1, "test", TINY["e2e-260k"], places)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as processes:
+        row = processes.submit(run, job).result()
+    assert row["loss"] is None and row["trained"] and row["bytes"] > 2 * row["trained"]
+    assert "packed" not in row
+
+
 ADAPT = """
 import json, sys
 from pathlib import Path
@@ -83,7 +94,7 @@ for name, size in sizes.items():
     loaded = TASKS[name].load(places, Size(*size))
     for candidate in CANDIDATES.values():
         try:
-            candidate.adapt(TASKS[name], loaded, 0)
+            candidate.adapt(TASKS[name], loaded, 1)
         except NolakitError as error:
             refused.setdefault(candidate.name, {})[name] = str(error)
 print(json.dumps(refused))

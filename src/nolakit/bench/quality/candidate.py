@@ -11,6 +11,7 @@ from peft import PeftConfig, get_peft_model
 from torch import nn
 
 import nolakit
+from nolakit import methods
 from nolakit.bench.quality.task import Loaded, Task
 from nolakit.errors import NolakitError, UnsupportedError
 from nolakit.tasks.adapting import Adapted
@@ -19,6 +20,7 @@ from nolakit.tasks.learning_rates import learning_rate
 from nolakit.tuner.config import ComputedLoraConfig
 
 MEASURED, AT_ONCE = 64, 8  # rows that a gradient's energy is measured on
+SEEDS = ("seed", "projection_prng_key", "random_loc_seed", "proj_seed", "projection_seed", "random_seed")
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,7 @@ class Candidate:
             raise UnsupportedError(f"found no {self.where} among the modules of {task.title}")
         options = {"target_modules": task.targets[self.where], **self.options}
         fields = config_class(self.method).__dataclass_fields__
-        seeds = (
-            "seed",
-            "projection_prng_key",
-            "random_loc_seed",
-            "proj_seed",
-            "projection_seed",
-            "random_seed",
-        )
-        options |= {name: seed for name in seeds if name in fields}
+        options |= {name: seed for name in SEEDS if name in self._own_fields()}
         if "head_dim" in fields:
             options["head_dim"] = task.head_dim
         kind = "image-classification" if loaded.classifies else "causal-lm"  # the first is of no type to PEFT
@@ -101,6 +95,12 @@ class Candidate:
             ]
             config.budget_weights = nolakit.gradient_energy(base, batches, options["target_modules"])
         return config
+
+    def _own_fields(self) -> set[str]:
+        """Of the method alone, without those that all of nolakit's have."""
+        if self.method in methods.names():
+            return {name for name, _ in methods.method_class(self.method).options()}
+        return {*config_class(self.method).__dataclass_fields__}
 
 
 def trained_numbers(adapted: Adapted) -> tuple[int, int]:

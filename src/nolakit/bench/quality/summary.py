@@ -101,9 +101,10 @@ def _summary(task: Task, name: str, tests: Sequence[Row]) -> Summary:
 
 def _packed(task: Task, name: str, tests: Sequence[Row]) -> list[Summary]:
     whole, found = _summary(task, name, tests), []
-    for bits in tests[-1].get("packed", {}):
-        values = {row["seed"]: row["packed"][bits][task.metric] for row in tests}
-        size = tests[-1]["packed"][bits]["bytes"]
+    packed = [row for row in tests if "packed" in row]  # not of a run that diverged
+    for bits in packed[-1]["packed"] if packed else ():
+        values = whole.values | {row["seed"]: row["packed"][bits][task.metric] for row in packed}
+        size = packed[-1]["packed"][bits]["bytes"]
         found.append(
             Summary(
                 f"{name}, {bits} bits",

@@ -76,11 +76,12 @@ def _measure(job: Job, task: Task, candidate: Candidate, loaded: Loaded, adapted
         own, head = trained_numbers(adapted)
         start = time.perf_counter()
         _calibrate(adapted, loaded)
+        size = stored_bytes(adapted)  # before training, which may diverge
         train_loss = trainer.train().training_loss if own + head else math.nan
         seconds = time.perf_counter() - start
         metrics = evaluate(trainer, loaded, job.split)
         row: Row = {
-            "trained": own, "head": head, "bytes": stored_bytes(adapted), "bits": BITS, **metrics,
+            "trained": own, "head": head, "bytes": size, "bits": BITS, **metrics,
             "train_loss": _finite(train_loss), "seconds": round(seconds, 2),
         }  # fmt: skip
         if job.split == "test":
@@ -88,7 +89,7 @@ def _measure(job: Job, task: Task, candidate: Candidate, loaded: Loaded, adapted
                 row["texts"] = {
                     name: round(value, 4) for name, value in loaded.score(adapted.model.eval()).items()
                 }
-            if candidate.packed:
+            if candidate.packed and row[task.metric] is not None:
                 row["packed"] = {
                     str(bits): _packed(trainer, adapted, loaded, bits, task.metric) for bits in FEWER_BITS
                 }
