@@ -48,6 +48,15 @@ def test_the_rate_is_the_validations_best_and_the_values_the_tests(task):
     assert not summaries(rows(task), task, "full")
 
 
+def test_of_equal_accuracies_the_least_loss_is_best_and_then_the_least_rate():
+    losses = {0.001: 0.7, 0.01: 0.5, 0.1: 0.5}
+    made = [row(DIGITS, "LoRA r=1", 0, "validation", 0.9, lr=lr, loss=loss) for lr, loss in losses.items()]
+    made += [row(DIGITS, "LoRA r=1", 1, "test", 0.8, lr=lr) for lr in losses]
+    for order in (made, made[::-1]):
+        [found] = summaries(order, DIGITS, "small")
+        assert found.lr == 0.01
+
+
 @pytest.mark.parametrize("task", [DIGITS, E2E], ids=lambda task: task.metric)
 def test_matching_and_the_front_know_which_way_is_better(task):
     found = {summary.name: summary for summary in summaries(rows(task), task, "small")}

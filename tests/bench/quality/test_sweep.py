@@ -25,7 +25,7 @@ def test_the_search_goes_on_until_the_best_has_both_neighbours(top):
 
     def value(exponent):
         tried.append(exponent)
-        return -abs(exponent - top)
+        return (-abs(exponent - top),)
 
     assert best_rate(value, [-5, -4, -3]) == top
     assert {top - 1, top + 1} <= set(tried)
@@ -34,11 +34,11 @@ def test_the_search_goes_on_until_the_best_has_both_neighbours(top):
 
 def test_a_search_ends():
     tried = []
-    assert best_rate(lambda exponent: tried.append(exponent) or exponent, [-5, -4, -3]) == max(tried)
+    assert best_rate(lambda exponent: tried.append(exponent) or (exponent,), [-5, -4, -3]) == max(tried)
     assert len(tried) == MOST
 
 
 def test_where_all_diverged_nothing_more_is_tried():
     tried = []
-    best_rate(lambda exponent: tried.append(exponent) or -math.inf, [-5, -4, -3])
+    best_rate(lambda exponent: tried.append(exponent) or (-math.inf,), [-5, -4, -3])
     assert tried == [-5, -4, -3]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from nolakit.bench.quality.candidate import Candidate
 from nolakit.bench.quality.results import Results
+from nolakit.bench.quality.summary import standing
 from nolakit.bench.quality.sweep import best_rate, first_rates
 from nolakit.bench.quality.task import Places, Row, Task
 from nolakit.bench.quality.training import Job, run
@@ -89,8 +89,8 @@ class Benchmark:
             job = Job(task.name, candidate.name, exponent, seed, split, task.size(self.small), self.places)
             return self._row(job, candidate, processes)
 
-        def value(exponent: int) -> float:
-            return goodness(task, row(exponent, SWEEP_SEED, "validation"))
+        def value(exponent: int) -> tuple[float, ...]:
+            return standing(task, row(exponent, SWEEP_SEED, "validation"))
 
         first = first_rates(task.rates, candidate.rate, last)
         if "refused" in row(first[0], SWEEP_SEED, "validation"):
@@ -127,9 +127,3 @@ def plan(tasks: Sequence[Task], candidates: Sequence[Candidate]) -> list[Chain]:
         families = {family: tuple(rows) for family, rows in groupby(ordered, key=lambda each: each.family)}
         chains += [(task, families[family]) for family in dict.fromkeys(each.family for each in candidates)]
     return chains
-
-
-def goodness(task: Task, row: Row) -> float:
-    """The task's metric, so that more is better; of a run that diverged minus infinity."""
-    found = row.get(task.metric)
-    return -math.inf if found is None else found if task.higher else -found

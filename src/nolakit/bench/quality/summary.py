@@ -48,11 +48,18 @@ def summaries(rows: Iterable[Row], task: Task, form: str) -> list[Summary]:
     for name in dict.fromkeys(row["candidate"] for row in own):
         mine = [row for row in own if row["candidate"] == name]
         tried = [row for row in mine if row["split"] == "validation"]
-        lr = max(tried, key=lambda row: _goodness(task, row))["lr"] if tried else None
+        lr = max(tried, key=lambda row: standing(task, row))["lr"] if tried else None
         tests = [row for row in mine if row["split"] == "test" and row["lr"] == lr]
         if tests:
             found += [_summary(task, name, tests), *_packed(task, name, tests)]
     return found
+
+
+def standing(task: Task, row: Row) -> tuple[float, float, float]:
+    """What the best rate is the largest of: the task's metric; then, of equal accuracies, the loss; then the rate, of
+    which the least is taken. The first is minus infinity where a run diverged."""
+    metric, loss = _value(task, row), row.get("loss")
+    return metric if task.higher else -metric, -math.inf if loss is None else -loss, -row["lr"]
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -124,7 +131,3 @@ def _packed(task: Task, name: str, tests: Sequence[Row]) -> list[Summary]:
 def _value(task: Task, row: Row) -> float:
     worst = -math.inf if task.higher else math.inf
     return worst if row[task.metric] is None else row[task.metric]
-
-
-def _goodness(task: Task, row: Row) -> float:
-    return _value(task, row) if task.higher else -_value(task, row)

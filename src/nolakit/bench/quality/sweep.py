@@ -21,13 +21,14 @@ def first_rates(common: Sequence[int], own: float, last: int | None) -> list[int
     return sorted({*common, half_decades(own)})
 
 
-def best_rate(value: Callable[[int], float], first: Sequence[int]) -> int:
-    """The exponent of the largest value. Where it has a neighbour that was not tried, that is tried next."""
+def best_rate(value: Callable[[int], tuple[float, ...]], first: Sequence[int]) -> int:
+    """The exponent of the largest value, whose first part is minus infinity where a run diverged. Where the largest has a
+    neighbour that was not tried, that is tried next."""
     values = {exponent: value(exponent) for exponent in first}
     while len(values) < MOST:
         best = max(values, key=values.__getitem__)
         beyond = next((each for each in (best + 1, best - 1) if each not in values), None)
-        if beyond is None or values[best] == -math.inf:
+        if beyond is None or values[best][0] == -math.inf:
             break
         values[beyond] = value(beyond)
     return max(values, key=values.__getitem__)

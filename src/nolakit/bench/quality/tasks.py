@@ -54,11 +54,11 @@ _ROWS = [
     ),
     Task(
         "trec6", "TREC-6", None, "trec6", "accuracy", trec6,
-        MINILM, (-6, -5, -4), Size(4452, 500, 500, 840, 16), Size(640, 200, 500, 40, 16), head_lr=1e-2, head_dim=32,
+        MINILM, (-5, -4, -3), Size(4452, 500, 500, 840, 16), Size(640, 200, 500, 40, 16), head_lr=1e-2, head_dim=32,
     ),
     Task(
         "sst2", "SST-2", None, "sst2", "accuracy", sst2,
-        MINILM, (-6, -5, -4), Size(5920, 500, 500, 1110, 16), Size(640, 200, 500, 40, 16), head_lr=1e-2, head_dim=32,
+        MINILM, (-5, -4, -3), Size(5920, 500, 500, 1110, 16), Size(640, 200, 500, 40, 16), head_lr=1e-2, head_dim=32,
     ),
     Task(
         "cifar100", "CIFAR-100 from CIFAR-10", "resnet20-cifar10", "cifar100", "accuracy", cifar100,
