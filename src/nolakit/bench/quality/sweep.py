@@ -22,8 +22,8 @@ def first_rates(common: Sequence[int], own: float, last: int | None) -> list[int
 
 
 def best_rate(value: Callable[[int], tuple[float, ...]], first: Sequence[int]) -> int:
-    """The exponent of the largest value, whose first part is minus infinity where a run diverged. Where the largest has a
-    neighbour that was not tried, that is tried next."""
+    """The exponent of the largest value, whose first part is minus infinity where a run diverged. Where that has a
+    neighbour that was not tried, it is tried next."""
     values = {exponent: value(exponent) for exponent in first}
     while len(values) < MOST:
         best = max(values, key=values.__getitem__)
