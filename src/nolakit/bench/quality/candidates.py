@@ -59,8 +59,8 @@ METHODS = [
     _peft("Uni-LoRA", "d=1024", "peft:unilora", theta_d_length=1024),
     _peft("TinyLoRA", "u=16", "peft:tinylora", r=2, u=16, save_projection=False),
     _peft("VB-LoRA", "h=64", "vblora", r=4, num_vectors=64, vector_length=4, save_only_topk_weights=True),
-    _peft("FourierFT", "n=16", "fourierft", n_frequency=16, scaling=100.0),
-    _peft("FourierFT", "n=128", "fourierft", n_frequency=128, scaling=100.0),
+    _peft("FourierFT", "n=16", "fourierft", n_frequency=16, scaling=100.0, init_weights=True),
+    _peft("FourierFT", "n=128", "fourierft", n_frequency=128, scaling=100.0, init_weights=True),
     _peft("LoRA-FA", "r=1", "lora", optimizer="lora_fa", r=1, lora_alpha=1),
 ]  # fmt: skip
 
