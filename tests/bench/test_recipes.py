@@ -20,7 +20,7 @@ from nolakit.bench.recipes import all_recipes, find_recipe
 from nolakit.bench.recipes.architectures import fresh
 from nolakit.bench.recipes.preparing import few_shot, prepare
 from nolakit.bench.recipes.run import run_recipe
-from nolakit.cli import bench_recipe
+from nolakit.cli import bench_recipe, output
 from nolakit.cli.bench_recipe import overrides
 from nolakit.errors import ConfigError, DataError, OutputExistsError
 from nolakit.tasks import count
@@ -132,10 +132,12 @@ def command() -> Any:
     return lambda *arguments: CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "200"})
 
 
-def test_the_command_lists_all(command):
+def test_the_command_lists_all(command, monkeypatch):
+    monkeypatch.setattr(output.results, "_width", 200)  # a narrow table folds names
     listed = command("--json")
     assert [one["name"] for one in json.loads(listed.stdout)] == list(RECIPES)
     shown = command().stdout
+    assert "vit-l-cub200-5shot-nola" in shown
     assert "published" in shown and shown.count("\n") > len(RECIPES)
 
 

@@ -88,10 +88,10 @@ def test_the_answers_say_what_the_rows_say():
 
 def test_a_report_keeps_what_stands_around_it_and_is_the_same_again(tmp_path):
     document = tmp_path / "quality.md"
-    document.write_text(f"# Mine\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nbehind\n", encoding="utf-8")
+    document.write_text(f"# Mine\n\nbefore\n\n{BEGIN}\noutdated\n{END}\n\nbehind\n", encoding="utf-8")
     written = write_report(rows() + rows(E2E), document)
     text = document.read_text(encoding="utf-8")
-    assert text.startswith("# Mine\n\nbefore\n") and text.endswith("\n\nbehind\n") and "\nold\n" not in text
+    assert text.startswith("# Mine\n\nbefore\n") and text.endswith("\n\nbehind\n") and "outdated" not in text
     assert "**NOLA k=16, own basis**" in text
     assert [path.name for path in written] == ["quality.md", "quality-digits-10.svg", "quality-e2e-260k.svg"]
     first = [path.read_bytes() for path in written]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from nolakit.bench.quality.candidates import CANDIDATES
 from nolakit.bench.quality.summary import Summary, deviation, differences, matches
 from nolakit.bench.quality.task import Task
 
@@ -38,15 +39,12 @@ def fractions(found: Found) -> str:
         )
         for lora in (s for s in each if s.name in RANK_ONE and nolas):
             match = next((s for s in nolas if matches(task, s, lora)), None)
-            least = (
-                [match.name, f"{match.trained:,}", f"{match.trained / lora.trained:.1%}"]
-                if match
-                else ["none"]
-            )
-            metric = shown(task, match.mean, match.deviation) if match else ""
-            least += [""] * (3 - len(least))
+            cells = ["none", "", "", ""]
+            if match:
+                fraction = f"{match.trained / lora.trained:.1%}"
+                cells = [match.name, f"{match.trained:,}", fraction, shown(task, match.mean, match.deviation)]
             given = [f"{lora.trained:,}", shown(task, lora.mean, lora.deviation)]
-            rows.append([task.title, lora.name, *given, *least, metric])
+            rows.append([task.title, lora.name, *given, *cells])
     head = [
         "task",
         "LoRA",
@@ -78,7 +76,7 @@ def _best(found: Found, limits: Mapping[str, Callable[[Summary], bool]]) -> str:
         cells = []
         for fits in limits.values():
             chosen = [s for s in each if fits(s) and s.name not in UNADAPTED and not s.name.endswith(PACKED)]
-            best = max(chosen, key=lambda s: s.mean if task.higher else -s.mean, default=None)
+            best = max(chosen, key=lambda s: task.goodness(s.mean), default=None)
             cells.append("none fits" if best is None else f"{best.name}: {shown(task, best.mean)}")
         rows.append([task.title, *cells])
     return table(["task", *limits], rows)
@@ -147,6 +145,11 @@ def _change(task: Task, one: Summary | None, other: Summary) -> str:
 
 
 def _is_changed(name: str) -> bool:
-    elsewhere = name.startswith("NOLA k=") and name.endswith((", attention", ", query-value", ", mlp"))
-    changed = name.startswith((f"{REFERENCE},", "NOLA 2,240")) and not name.endswith(PACKED)
-    return elsewhere or changed
+    """Whether it is an ablation; another count alone is none."""
+    row = CANDIDATES.get(name)
+    if row is None or row.group != "ablations":
+        return False
+    return row.where != "all" or row.options.get("num_basis") in (
+        None,
+        CANDIDATES[REFERENCE].options["num_basis"],
+    )

@@ -21,8 +21,8 @@ CHANNEL_DEVIATION = np.array((0.229, 0.224, 0.225), dtype=np.float32)
 
 def spoken_digits(places: Places, size: Size) -> Loaded:
     """Ten digits of four speakers; rows of every split are a class's."""
-    found = _read(places.set("spoken_digits") / "mfcc.npz")
-    frames, digits = found["x"].astype(np.float32), found["digit"].astype(int)
+    x, digit = _read(places.set("spoken_digits") / "mfcc.npz", "x", "digit")
+    frames, digits = x.astype(np.float32), digit.astype(int)
     folder = places.base("keyword-transformer-1")
     return Loaded(
         model=lambda: keyword_transformer(folder, 10),
@@ -34,8 +34,8 @@ def spoken_digits(places: Places, size: Size) -> Loaded:
 
 def cifar100(places: Places, size: Size) -> Loaded:
     """A hundred classes of the 2,500 training images that are there; rows of every split are a class's."""
-    found = _read(places.set("cifar100") / "images.npz")
-    pixels, labels = found["train_x"].astype(np.float32) / 255, found["train_y"].astype(int)
+    x, y = _read(places.set("cifar100") / "images.npz", "train_x", "train_y")
+    pixels, labels = x.astype(np.float32) / 255, y.astype(int)
     images = (pixels - CHANNEL_MEAN) / CHANNEL_DEVIATION
     folder = places.base("resnet20-cifar10")
     return Loaded(
@@ -46,13 +46,14 @@ def cifar100(places: Places, size: Size) -> Loaded:
     )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, without unpickling anything."""
+def _read(path: Path, *names: str) -> list[np.ndarray]:
+    """These arrays of an .npz file, without unpickling anything."""
+    found = []
     with zipfile.ZipFile(path) as archive:
-        return {
-            name.removesuffix(".npy"): np.lib.format.read_array(archive.open(name), allow_pickle=False)
-            for name in archive.namelist()
-        }
+        for name in names:
+            with archive.open(f"{name}.npy") as file:
+                found.append(np.lib.format.read_array(file, allow_pickle=False))
+    return found
 
 
 def _splits(values: np.ndarray, labels: np.ndarray, size: Size, name: str) -> dict[str, list[Row]]:

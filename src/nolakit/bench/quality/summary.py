@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nolakit.bench.quality.task import Row, Task
 
@@ -58,8 +58,8 @@ def summaries(rows: Iterable[Row], task: Task, form: str) -> list[Summary]:
 def standing(task: Task, row: Row) -> tuple[float, float, float]:
     """What the best rate is the largest of: the task's metric; then, of equal accuracies, the loss; then the rate, of
     which the least is taken. The first is minus infinity where a run diverged."""
-    metric, loss = _value(task, row), row.get("loss")
-    return metric if task.higher else -metric, -math.inf if loss is None else -loss, -row["lr"]
+    loss = row.get("loss")
+    return task.goodness(_value(task, row)), -math.inf if loss is None else -loss, -row["lr"]
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -77,21 +77,18 @@ def differences(one: Summary, other: Summary) -> list[float]:
 def matches(task: Task, one: Summary, other: Summary) -> bool:
     """Whether `one` is no worse than `other` by more than the standard error of the difference of the two means."""
     error = math.sqrt(one.deviation**2 / len(one.values) + other.deviation**2 / len(other.values))
-    lead = one.mean - other.mean if task.higher else other.mean - one.mean
-    return lead >= -error
+    return task.goodness(one.mean) - task.goodness(other.mean) >= -error
 
 
 def better(task: Task, one: float, other: float) -> bool:
     """Whether a metric is better than another."""
-    return one > other if task.higher else one < other
+    return task.goodness(one) > task.goodness(other)
 
 
 def front(task: Task, found: Sequence[Summary]) -> list[Summary]:
     """Those that no other with as few bytes is better than, from the smallest on."""
     kept: list[Summary] = []
-    for each in sorted(
-        found, key=lambda summary: (summary.bytes, -summary.mean if task.higher else summary.mean)
-    ):
+    for each in sorted(found, key=lambda summary: (summary.bytes, -task.goodness(summary.mean))):
         if not kept or better(task, each.mean, kept[-1].mean):
             kept.append(each)
     return kept
@@ -112,19 +109,7 @@ def _packed(task: Task, name: str, tests: Sequence[Row]) -> list[Summary]:
     for bits in packed[-1]["packed"] if packed else ():
         values = whole.values | {row["seed"]: row["packed"][bits][task.metric] for row in packed}
         size = packed[-1]["packed"][bits]["bytes"]
-        found.append(
-            Summary(
-                f"{name}, {bits} bits",
-                whole.family,
-                values,
-                whole.trained,
-                whole.head,
-                size,
-                whole.lr,
-                whole.seconds,
-                whole.peak,
-            )
-        )
+        found.append(replace(whole, name=f"{name}, {bits} bits", values=values, bytes=size))
     return found
 
 

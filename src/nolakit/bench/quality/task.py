@@ -106,6 +106,10 @@ class Task:
         """Whether more of the metric is better."""
         return self.metric == "accuracy"
 
+    def goodness(self, value: float) -> float:
+        """The metric, or its negative where less is better: more of this is better."""
+        return value if self.higher else -value
+
     def size(self, small: bool) -> Size:
         """The form to run."""
         return self.small if small else self.full

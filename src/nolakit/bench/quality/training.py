@@ -76,7 +76,9 @@ def _measure(job: Job, task: Task, candidate: Candidate, loaded: Loaded, adapted
         own, head = trained_numbers(adapted)
         start = time.perf_counter()
         _calibrate(adapted, loaded)
+        packing = time.perf_counter()
         size = stored_bytes(adapted)  # before training, which may diverge
+        start += time.perf_counter() - packing  # which is no part of it
         train_loss = trainer.train().training_loss if own + head else math.nan
         seconds = time.perf_counter() - start
         metrics = evaluate(trainer, loaded, job.split)
