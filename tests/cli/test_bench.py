@@ -39,14 +39,15 @@ def test_rows_that_cannot_be_read_are_bad_input(tmp_path):
 
 def test_a_report_is_written(tmp_path):
     row = {
-        "task": "sst2", "form": "small", "size": [1, 1, 1, 1, 1], "candidate": "LoRA r=1", "settings": {}, "lr": 0.01,
-        "family": "LoRA", "trained": 10, "head": 2, "bytes": 20, "accuracy": 0.5, "seconds": 1.0, "peak_bytes": 9,
-        "versions": {},
+        "task": "sst2", "form": "small", "size": [640, 200, 500, 40, 16], "candidate": "LoRA r=1", "settings": {},
+        "lr": 0.01, "head_lr": 0.01, "family": "LoRA", "trained": 10, "head": 2, "bytes": 20,
+        "accuracy": 0.5, "seconds": 1.0, "peak_bytes": 9, "versions": {},
     }  # fmt: skip
     lines = [row | {"seed": 0, "split": "validation"}, row | {"seed": 1, "split": "test"}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     written = run(
-        "bench", "report", "--rows", tmp_path / "rows.jsonl", "-o", tmp_path / "quality.md", "--json"
+        "bench", "report", "--rows", tmp_path / "rows.jsonl", "-o", tmp_path / "new" / "quality.md", "--json"
     ).json()
-    assert written == {"written": [str(tmp_path / "quality.md"), str(tmp_path / "quality-sst2.svg")]}
-    assert "50.0 ± 0.0" in (tmp_path / "quality.md").read_text(encoding="utf-8")
+    made = [tmp_path / "new" / name for name in ("quality.md", "quality-sst2.svg")]
+    assert written == {"written": [*map(str, made)]}
+    assert "50.0 ± 0.0" in made[0].read_text(encoding="utf-8")

@@ -1,4 +1,5 @@
 import math
+from dataclasses import astuple
 
 import pytest
 
@@ -14,8 +15,9 @@ NUMBERS = {"LoRA r=1": 13824, "NOLA k=4": 576, "NOLA k=16": 2304, "NOLA k=16, ow
 
 def row(task, candidate, seed, split, value, lr=0.01, **more):
     return {
-        "task": task.name, "form": "small", "size": [1, 1, 1, 1, 1], "candidate": candidate, "settings": {}, "lr": lr,
-        "seed": seed, "split": split, "family": candidate.split(" ")[0] + ("," if "," in candidate else ""),
+        "task": task.name, "form": "small", "size": [*astuple(task.small)], "candidate": candidate, "settings": {},
+        "lr": lr, "head_lr": task.head_lr, "seed": seed, "split": split,
+        "family": candidate.split(" ")[0] + ("," if "," in candidate else ""),
         "trained": NUMBERS.get(candidate, 10), "head": 650, "bytes": 2 * NUMBERS.get(candidate, 10), "bits": 16,
         task.metric: value, "seconds": 1.0, "peak_bytes": 10**9, "versions": {"nolakit": "0"}, **more,
     }  # fmt: skip
@@ -46,6 +48,13 @@ def test_the_rate_is_the_validations_best_and_the_values_the_tests(task):
     assert found["LoRA r=1"].deviation == pytest.approx(0.001)
     assert found["NOLA k=16, 8 bits"].bytes == 4800
     assert not summaries(rows(task), task, "full")
+
+
+@pytest.mark.parametrize("other", [{"size": [9, 9, 9, 9, 9]}, {"head_lr": 0.5}])
+def test_rows_of_a_task_as_it_was_do_not_count(other):
+    old = [each | other for each in rows()]
+    assert not summaries(old, DIGITS, "small")
+    assert summaries(old + rows(), DIGITS, "small") == summaries(rows(), DIGITS, "small")
 
 
 def test_of_equal_accuracies_the_least_loss_is_best_and_then_the_least_rate():

@@ -15,6 +15,7 @@ from nolakit.bench.quality.results import Results
 from nolakit.bench.quality.summary import standing
 from nolakit.bench.quality.sweep import best_rate, first_rates
 from nolakit.bench.quality.task import Places, Row, Task
+from nolakit.bench.quality.tasks import task_named
 from nolakit.bench.quality.training import Job, run
 from nolakit.tasks.record import versions
 
@@ -103,8 +104,8 @@ class Benchmark:
     def _row(self, job: Job, candidate: Candidate, processes: Executor) -> Row:
         key: dict[str, Any] = {
             "task": job.task, "form": "small" if self.small else "full", "size": astuple(job.size),
-            "candidate": job.candidate, "settings": candidate.settings, "lr": job.lr, "seed": job.seed,
-            "split": job.split,
+            "candidate": job.candidate, "settings": candidate.settings, "lr": job.lr,
+            "head_lr": task_named(job.task).head_lr, "seed": job.seed, "split": job.split,
         }  # fmt: skip
         found = self.results.find(key)
         if found is None:

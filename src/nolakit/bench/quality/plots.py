@@ -12,11 +12,13 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 
 from nolakit.bench.quality.answers import UNADAPTED
+from nolakit.bench.quality.candidates import ABLATIONS
 from nolakit.bench.quality.summary import Summary, front
 from nolakit.bench.quality.task import Task
 
 MARKS = "osD^v<>Pp*hX"
 LEADING = {"NOLA": "C3", "LoRA": "C0"}  # the two that the question is about
+CHANGED = {row.family: "NOLA, changed" for row in ABLATIONS}  # which a table tells apart
 
 
 def plot(task: Task, found: Sequence[Summary], path: Path) -> None:
@@ -25,13 +27,14 @@ def plot(task: Task, found: Sequence[Summary], path: Path) -> None:
     figure, panel = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
     scale = 100 if task.higher else 1
     points = [s for s in found if s.name not in UNADAPTED and s.bytes and math.isfinite(s.mean)]
-    for number, family in enumerate(dict.fromkeys(s.family for s in points)):
-        mine = sorted((s for s in points if s.family == family), key=lambda s: s.bytes)
-        leads = family in LEADING
+    labels = {s.name: CHANGED.get(s.family, s.family) for s in points}
+    for number, label in enumerate(dict.fromkeys(labels.values())):
+        mine = sorted((s for s in points if labels[s.name] == label), key=lambda s: s.bytes)
+        leads = label in LEADING
         panel.errorbar(
             [s.bytes for s in mine], [s.mean * scale for s in mine], [s.deviation * scale for s in mine],
-            fmt=MARKS[number % len(MARKS)] + ("-" if leads else ""), color=LEADING.get(family, f"C{number % 10}"),
-            alpha=1.0 if leads else 0.6, ms=6 if leads else 4, lw=1, capsize=2, label=family,
+            fmt=MARKS[number % len(MARKS)] + ("-" if leads else ""), color=LEADING.get(label, f"C{number % 10}"),
+            alpha=1.0 if leads else 0.6, ms=6 if leads else 4, lw=1, capsize=2, label=label,
         )  # fmt: skip
     best = front(task, points)
     panel.step(

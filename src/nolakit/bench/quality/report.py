@@ -30,6 +30,7 @@ def write_report(rows: Sequence[Row], document: Path) -> list[Path]:
     Returns:
         The files that were written.
     """
+    document.parent.mkdir(parents=True, exist_ok=True)
     written, parts = [document], []
     for form in ("full", "small"):
         found = {task: summaries(rows, task, form) for task in TASKS.values()}

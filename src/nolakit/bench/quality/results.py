@@ -10,7 +10,7 @@ from typing import Any
 from nolakit.bench.quality.task import Row
 from nolakit.errors import DataError
 
-KEY = ("task", "form", "size", "candidate", "settings", "lr", "seed", "split")
+KEY = ("task", "form", "size", "candidate", "settings", "lr", "head_lr", "seed", "split")
 
 
 class Results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from nolakit.bench.quality.task import Row, Task
 
@@ -42,8 +42,14 @@ class Summary:
 
 
 def summaries(rows: Iterable[Row], task: Task, form: str) -> list[Summary]:
-    """Every candidate that was measured on a task, in the order of their first rows; its packed forms behind it."""
-    own = [row for row in rows if row["task"] == task.name and row["form"] == form and "refused" not in row]
+    """Every candidate that was measured on a task as the task is now, in the order of their first rows; its packed
+    forms behind it."""
+    now = (task.name, form, [*astuple(task.size(form == "small"))], task.head_lr)
+    own = [
+        row
+        for row in rows
+        if (row["task"], row["form"], row["size"], row["head_lr"]) == now and "refused" not in row
+    ]
     found = []
     for name in dict.fromkeys(row["candidate"] for row in own):
         mine = [row for row in own if row["candidate"] == name]
