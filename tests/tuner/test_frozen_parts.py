@@ -265,6 +265,10 @@ def test_expanding_needs_the_base_or_stored_parts(storing, tmp_path):
     model = adapted(storing, table=STORING)
     model.save_pretrained(tmp_path / "stored")
     assert len(nolakit.expand(tmp_path / "stored")) == 12
+    found = nolakit.inspect(tmp_path / "stored")
+    tensors = load_file(tmp_path / "stored" / "adapter_model.safetensors")
+    assert found.stored_parts == sum(t.numel() for key, t in tensors.items() if ".frozen" in key) > 0
+    assert found.trained == sum(t.numel() for key, t in tensors.items() if key.endswith("coefficients"))
     if storing in METHODS:
         adapted(storing).save_pretrained(tmp_path / "computed")
         with pytest.raises(BaseNeededError, match=r"--base.*store_frozen=True"):

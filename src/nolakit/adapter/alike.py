@@ -19,10 +19,7 @@ Modules = Mapping[str, ModuleInfo]  # by canonical path
 
 def linear_method(source: Adapter) -> Method:
     """The method of an adapter. Raises UnsupportedError where its update is not linear in its numbers."""
-    if not source.computed:
-        raise UnsupportedError(
-            f"found a {source.method!r} adapter in {source.name!r}; only nolakit's can be added up"
-        )
+    source.check_computed()
     check_linear(method := source.layout.method, source.name)
     return method
 

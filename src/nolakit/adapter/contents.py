@@ -18,7 +18,7 @@ from nolakit.adapter.layout import MOST_MODULES, Layout
 from nolakit.adapter.paths import FILE_PREFIX, canonical_path, check_path, unwrapped_path
 from nolakit.adapter.rank_and_alpha import check_rank_and_alpha
 from nolakit.adapter.shapes import ModuleDims, shapes_of
-from nolakit.errors import AdapterError, BasisError, ConfigError
+from nolakit.errors import AdapterError, BasisError, ConfigError, UnsupportedError
 from nolakit.methods.base import Method
 from nolakit.methods.site import ROLES, Role, Site
 
@@ -130,6 +130,13 @@ class Adapter(ABC):
     def computed(self) -> bool:
         """Whether the factors are computed by one of our methods."""
         return methods.name_of(self.config["peft_type"]) is not None
+
+    def check_computed(self, hint: str = "") -> None:
+        """Raises UnsupportedError, which ends with the hint, for an adapter of another method than ours."""
+        if not self.computed:
+            raise UnsupportedError(
+                f"found a {self.method!r} adapter in {self.name!r}; expected one of nolakit's{hint}"
+            )
 
     def modules(self) -> Iterator[ModuleInfo]:
         """The adapted modules, in the order of their paths. Raises AdapterError where one is incomplete."""

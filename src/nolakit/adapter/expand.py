@@ -10,7 +10,6 @@ from typing import Any
 import psutil
 import torch
 
-from nolakit import methods
 from nolakit.adapter.contents import Adapter, ModuleInfo
 from nolakit.adapter.files import open_adapter
 from nolakit.adapter.frozen import WeightAt, check_number, check_site, expected_numbers, parts_of
@@ -73,10 +72,7 @@ def expand_all(
     weight_at: WeightAt | None = None,
 ) -> dict[str, torch.Tensor]:
     """As `expand`, of a dense method the updates under the names of `lora_A`, without `lora_B`."""
-    if not source.computed:
-        raise UnsupportedError(
-            f"found a {source.method!r} adapter in {source.name!r}; expected one of {', '.join(methods.names())}"
-        )
+    source.check_computed()
     modules = source.checked_modules()
     method = source.bound_method(modules)
     roles: tuple[Role, ...] = ("lora_A",) if method.dense else ROLES

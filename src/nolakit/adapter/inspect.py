@@ -27,8 +27,9 @@ class ModuleRow:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found. Bytes are of files; `trained` counts coefficients, `trained_other` all else that
-    is stored (heads, biases, token embeddings); `bits` are a stored coefficient's, `digest` a packed file's."""
+    """What `inspect` found. Bytes are of files; `trained` counts coefficients, `trained_other` what was trained whole
+    (heads, biases, token embeddings), `stored_parts` the numbers of frozen parts in the file; `bits` are a stored
+    coefficient's, `digest` a packed file's."""
 
     method: str
     base_model: str | None
@@ -37,6 +38,7 @@ class Inspection:
     settings: dict[str, Any]
     trained: int
     trained_other: int
+    stored_parts: int
     bits: int
     digest: str | None
     coefficient_bytes: int
@@ -68,6 +70,7 @@ def inspect(adapter: str | Path) -> Inspection:
         settings=_settings(file),
         trained=sum(info.numbers for info in trained),
         trained_other=sum(info.numbers for info in other),
+        stored_parts=sum(info.numbers for info in file.part_tensors().values()),
         bits=file.bits,
         digest=file.sha256,
         coefficient_bytes=file.coefficient_bytes,

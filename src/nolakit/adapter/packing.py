@@ -17,7 +17,7 @@ from nolakit.adapter.packed_numbers import DTYPES, Numbers, encode
 from nolakit.adapter.quantise import LARGEST, quantise, trained_bits
 from nolakit.adapter.unpacking import VERSION
 from nolakit.basis.integers import Integers
-from nolakit.errors import AdapterError, ConfigError, UnsupportedError
+from nolakit.errors import AdapterError, ConfigError
 from nolakit.methods.site import ROLES, Role
 
 # Of `training.json`: what a task needs to evaluate, without the paths of the machine that trained.
@@ -43,10 +43,7 @@ def pack(adapter: str | Path | Adapter, bits: int = 32) -> bytes:
     if bits not in DTYPES:
         raise ConfigError(f"found {bits!r} bits; expected one of {', '.join(map(str, DTYPES))}")
     source = adapter if isinstance(adapter, Adapter) else open_adapter(adapter)
-    if not source.computed:
-        raise UnsupportedError(
-            f"found a {source.method!r} adapter in {source.name!r}; only nolakit's can be packed"
-        )
+    source.check_computed()
     by_path = _modules(source)
     patterns = module_names.compress(by_path)
     ordered = [by_path[path] for path in module_names.expand_names(patterns)]

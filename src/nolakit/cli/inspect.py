@@ -35,6 +35,7 @@ def command(
             "task type": found.task_type,
             "trained numbers": found.trained,
             "and head and others": found.trained_other or None,
+            "and frozen parts": found.stored_parts or None,
             "as LoRA factors": found.lora_numbers or None,
             "bits of a coefficient": found.bits,
             "bytes of coefficients": found.coefficient_bytes,

@@ -65,8 +65,7 @@ def export_gguf(
     gguf = _package()
     with new_file(path, overwrite=overwrite) as fresh:
         file = open_adapter(adapter)
-        if not file.computed:
-            raise UnsupportedError(f"found a {file.method!r} adapter; expected one of nolakit's")
+        file.check_computed()
         config = base_config(*base_of(file, base))
         architecture = architecture_of(config)
         _refuse(file, config)

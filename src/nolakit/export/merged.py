@@ -17,7 +17,7 @@ from nolakit.adapter.expand import Updates
 from nolakit.adapter.files import open_adapter
 from nolakit.adapter.fingerprint import check_fingerprint
 from nolakit.adapter.writing import check_free, new_folder
-from nolakit.errors import ConfigError, UnsupportedError
+from nolakit.errors import ConfigError
 from nolakit.export.base_files import CONFIG, INDEX, BaseFiles, base_of, open_base
 from nolakit.export.base_weights import planned_weights
 from nolakit.export.merge_plan import Plan, new_plan, plan_updates
@@ -86,10 +86,7 @@ def write_merged(
     progress: Progress | None = None,
 ) -> None:
     """Write a merged model into an empty folder, with `config` over the base's configuration. As `export_merged`."""
-    if not adapter.computed:
-        raise UnsupportedError(
-            f"found a {adapter.method!r} adapter; expected one of nolakit's. `nolakit merge` merges PEFT's"
-        )
+    adapter.check_computed(": `nolakit merge` merges PEFT's")
     plan = new_plan(adapter, base)
     plan_stored(plan)
     plan_updates(plan)

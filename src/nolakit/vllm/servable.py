@@ -16,10 +16,7 @@ def check_servable(adapter: Adapter, max_rank: int | None) -> None:
     Args:
         max_rank: the engine's `--max-lora-rank`; None leaves it to the worker.
     """
-    if not adapter.computed:
-        raise UnsupportedError(
-            f"found a {adapter.method!r} adapter in {adapter.name!r}; expected one of nolakit's"
-        )
+    adapter.check_computed()
     _check_method(adapter)
     _check_options(adapter)
     for module, (lora_a, lora_b) in factor_dims(adapter):
