@@ -15,8 +15,9 @@ def test_a_first_search_has_the_common_rates_and_the_methods_own():
     assert first_rates((-5, -4, -3), 1e-2, None) == [-5, -4, -3]
 
 
-def test_the_next_budget_starts_around_the_last_best():
-    assert first_rates((-5, -4, -3), 1e-4, -2) == [-3, -2, -1]
+def test_the_next_budget_has_the_common_rates_and_those_around_the_last_best():
+    assert first_rates((-5, -4, -3), 1e-4, -2) == [-5, -4, -3, -2, -1]
+    assert first_rates((-5, -4, -3), 1e-2, -8) == [-9, -8, -7, -5, -4, -3]
 
 
 @pytest.mark.parametrize("top", [-9, -5, -4, -1])

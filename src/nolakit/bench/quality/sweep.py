@@ -14,11 +14,10 @@ def half_decades(lr: float) -> int:
 
 
 def first_rates(common: Sequence[int], own: float, last: int | None) -> list[int]:
-    """Where a search starts: around the rate that was best at the family's last budget; else the task's rates, which
-    are every method's, and the method's own where that is further out."""
-    if last is not None:
-        return [last - 1, last, last + 1]
-    return sorted({*common, half_decades(own)})
+    """Where a search starts: the task's rates, which are every method's, and the method's own where that is further
+    out; behind another budget of the same family, the neighbourhood of what was best there."""
+    near = {half_decades(own)} if last is None else {last - 1, last, last + 1}
+    return sorted({*common, *near})
 
 
 def best_rate(value: Callable[[int], tuple[float, ...]], first: Sequence[int]) -> int:
