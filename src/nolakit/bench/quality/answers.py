@@ -31,22 +31,24 @@ def shown(task: Task, value: float, spread: float | None = None, sign: bool = Fa
 
 
 def fractions(found: Found) -> str:
-    """The least NOLA, of all modules, that matches LoRA r=1 of all modules and of query and value alone."""
+    """The least NOLA, of all modules, that matches LoRA r=1 of all modules and of query and value alone; the frozen
+    base says how much there was to match."""
     rows = []
     for task, each in found.items():
-        nolas = sorted(
-            (s for s in each if s.family == "NOLA" and "bits" not in s.name), key=lambda s: s.trained
-        )
-        for lora in (s for s in each if s.name in RANK_ONE and nolas):
+        by_count = sorted(each, key=lambda s: s.trained)
+        nolas = [s for s in by_count if s.family == "NOLA" and not s.name.endswith(PACKED)]
+        base = next((shown(task, s.mean, s.deviation) for s in each if s.name == UNADAPTED[0]), "")
+        for lora in (s for s in by_count if s.name in RANK_ONE and nolas):
             match = next((s for s in nolas if matches(task, s, lora)), None)
             cells = ["none", "", "", ""]
             if match:
                 fraction = f"{match.trained / lora.trained:.1%}"
                 cells = [match.name, f"{match.trained:,}", fraction, shown(task, match.mean, match.deviation)]
-            given = [f"{lora.trained:,}", shown(task, lora.mean, lora.deviation)]
-            rows.append([task.title, lora.name, *given, *cells])
+            given = [base, lora.name, f"{lora.trained:,}", shown(task, lora.mean, lora.deviation)]
+            rows.append([task.title, *given, *cells])
     head = [
         "task",
+        "frozen base",
         "LoRA",
         "numbers",
         "metric",
