@@ -15,7 +15,6 @@ from nolakit.bench.quality.results import Results
 from nolakit.bench.quality.summary import standing
 from nolakit.bench.quality.sweep import best_rate, first_rates
 from nolakit.bench.quality.task import Places, Row, Task
-from nolakit.bench.quality.tasks import task_named
 from nolakit.bench.quality.training import Job, run
 from nolakit.tasks.record import versions
 
@@ -88,7 +87,7 @@ class Benchmark:
             if stop.is_set():
                 raise KeyboardInterrupt
             job = Job(task.name, candidate.name, exponent, seed, split, task.size(self.small), self.places)
-            return self._row(job, candidate, processes)
+            return self._row(job, task, candidate, processes)
 
         def value(exponent: int) -> tuple[float, ...]:
             return standing(task, row(exponent, SWEEP_SEED, "validation"))
@@ -101,11 +100,11 @@ class Benchmark:
             row(best, seed, "test")
         return best
 
-    def _row(self, job: Job, candidate: Candidate, processes: Executor) -> Row:
+    def _row(self, job: Job, task: Task, candidate: Candidate, processes: Executor) -> Row:
         key: dict[str, Any] = {
             "task": job.task, "form": "small" if self.small else "full", "size": astuple(job.size),
             "candidate": job.candidate, "settings": candidate.settings, "lr": job.lr,
-            "head_lr": task_named(job.task).head_lr, "seed": job.seed, "split": job.split,
+            "head_lr": task.head_lr, "seed": job.seed, "split": job.split,
         }  # fmt: skip
         found = self.results.find(key)
         if found is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from nolakit.bench.quality import answers
 from nolakit.bench.quality.answers import shown, table
 from nolakit.bench.quality.plots import plot
-from nolakit.bench.quality.summary import Summary, front, summaries
+from nolakit.bench.quality.summary import Summary, front, rows_of, summaries
 from nolakit.bench.quality.task import Row, Task
 from nolakit.bench.quality.tasks import TASKS
 
@@ -49,7 +49,7 @@ def write_report(rows: Sequence[Row], document: Path) -> list[Path]:
             )
             plot(task, each, picture)
             written.append(picture)
-            parts.append(_section(task, form, each, picture.name, rows))
+            parts.append(_section(task, form, each, picture.name, rows_of(rows, task, form)))
     parts.append(_versions(rows))
     old = document.read_text(encoding="utf-8") if document.is_file() else f"# Quality\n\n{BEGIN}\n{END}\n"
     head, _, rest = old.partition(BEGIN)
@@ -64,7 +64,7 @@ def _section(task: Task, form: str, found: Sequence[Summary], picture: str, rows
         [
             f"**{s.name}**" if s.name in best else s.name, f"{s.trained:,}", f"{s.bytes:,}", f"{s.lr:g}",
             shown(task, s.mean, s.deviation) if math.isfinite(s.mean) else "diverged", str(len(s.values)),
-            f"{s.seconds:.1f}", f"{s.peak / 1e6:,.0f}", *_texts(task, s, rows, form),
+            f"{s.seconds:.1f}", f"{s.peak / 1e6:,.0f}", *_texts(s, rows),
         ]
         for s in sorted(found, key=lambda s: (s.bytes, s.trained))
     ]  # fmt: skip
@@ -80,13 +80,9 @@ def _section(task: Task, form: str, found: Sequence[Summary], picture: str, rows
         "seeds",
         "seconds",
         "MB",
-        *_texts_head(task, rows, form),
+        *_texts_head(rows),
     ]
-    refused = {
-        row["candidate"]: row["refused"]
-        for row in rows
-        if row["task"] == task.name and row["form"] == form and "refused" in row
-    }
+    refused = {row["candidate"]: row["refused"] for row in rows if "refused" in row}
     return (
         f"### {task.title}\n\n{size.steps} steps of {size.batch} rows"
         + (f"; beside each method a head of {head:,} numbers" if head else "")
@@ -95,27 +91,17 @@ def _section(task: Task, form: str, found: Sequence[Summary], picture: str, rows
     )
 
 
-def _texts_head(task: Task, rows: Sequence[Row], form: str) -> list[str]:
-    return next(
-        (
-            list(row["texts"])
-            for row in rows
-            if row["task"] == task.name and row["form"] == form and "texts" in row
-        ),
-        [],
-    )
+def _texts_head(rows: Sequence[Row]) -> list[str]:
+    return next((list(row["texts"]) for row in rows if "texts" in row), [])
 
 
-def _texts(task: Task, summary: Summary, rows: Sequence[Row], form: str) -> list[str]:
-    names = _texts_head(task, rows, form)
+def _texts(summary: Summary, rows: Sequence[Row]) -> list[str]:
     mine = [
         row["texts"]
         for row in rows
-        if (row["task"], row["form"], row["candidate"], row["lr"])
-        == (task.name, form, summary.name, summary.lr)
-        and "texts" in row
+        if (row["candidate"], row["lr"]) == (summary.name, summary.lr) and "texts" in row
     ]
-    return [f"{sum(one[name] for one in mine) / len(mine):.3g}" if mine else "" for name in names]
+    return [f"{sum(one[name] for one in mine) / len(mine):.3g}" if mine else "" for name in _texts_head(rows)]
 
 
 def _versions(rows: Sequence[Row]) -> str:

@@ -42,14 +42,8 @@ class Summary:
 
 
 def summaries(rows: Iterable[Row], task: Task, form: str) -> list[Summary]:
-    """Every candidate that was measured on a task as the task is now, in the order of their first rows; its packed
-    forms behind it."""
-    now = (task.name, form, [*astuple(task.size(form == "small"))], task.head_lr)
-    own = [
-        row
-        for row in rows
-        if (row["task"], row["form"], row["size"], row["head_lr"]) == now and "refused" not in row
-    ]
+    """Every candidate that was measured on a task, in the order of their first rows; its packed forms behind it."""
+    own = [row for row in rows_of(rows, task, form) if "refused" not in row]
     found = []
     for name in dict.fromkeys(row["candidate"] for row in own):
         mine = [row for row in own if row["candidate"] == name]
@@ -59,6 +53,12 @@ def summaries(rows: Iterable[Row], task: Task, form: str) -> list[Summary]:
         if tests:
             found += [_summary(task, name, tests), *_packed(task, name, tests)]
     return found
+
+
+def rows_of(rows: Iterable[Row], task: Task, form: str) -> list[Row]:
+    """The rows of a task as the task is now."""
+    now = (task.name, form, [*astuple(task.size(form == "small"))], task.head_lr)
+    return [row for row in rows if (row["task"], row["form"], row["size"], row["head_lr"]) == now]
 
 
 def standing(task: Task, row: Row) -> tuple[float, float, float]:
